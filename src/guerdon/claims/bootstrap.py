@@ -1,0 +1,66 @@
+"""Verdicts on differences between arms, by a paired bootstrap over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its bootstrap interval.
+
+    Attributes:
+        mean: The mean over seeds.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_bootstrap(
+    differences: Sequence[float], *, resamples: int = 10_000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Percentile interval of the mean of paired differences.
+
+    Args:
+        differences: One difference a seed, finite.
+        resamples: Number of bootstrap samples.
+        level: Coverage.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: No differences, or one that is not finite.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"differences are {list(differences)}: expected at least one, all finite")
+    chosen = np.random.default_rng(seed).integers(0, len(values), size=(resamples, len(values)))
+    means = values[chosen].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def verdict(interval: Interval, minimum_effect: float) -> str:
+    """Judge a difference against the smallest one that the claim asserts.
+
+    "holds": the interval lies at or above `minimum_effect`. "fails": it lies below. "inconclusive": neither. A
+    `minimum_effect` below 0 states that the arm is not worse by more than that.
+    """
+    if interval.low >= minimum_effect:
+        return HOLDS
+    return FAILS if interval.high < minimum_effect else INCONCLUSIVE
+
+
+def overall(verdicts: Sequence[str]) -> str:
+    """A claim of several parts holds if all do, fails if one does, and is inconclusive otherwise."""
+    if all(part == HOLDS for part in verdicts):
+        return HOLDS
+    return FAILS if FAILS in verdicts else INCONCLUSIVE

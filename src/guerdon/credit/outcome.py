@@ -1,0 +1,88 @@
+"""One advantage a response, from its outcome and those of its group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from guerdon import ops
+from guerdon.rollouts import Rollouts
+
+
+def over_tokens(advantage: Tensor, mask: Tensor) -> Tensor:
+    """Give every policy token its row's advantage.
+
+    Args:
+        advantage: (B,) float, finite.
+        mask: (B, T) bool.
+
+    Returns:
+        (B, T) float32, 0 outside the mask.
+    """
+    return advantage.to(torch.float32)[:, None] * mask
+
+
+@dataclass(frozen=True)
+class GroupNormalized:
+    """(outcome - group mean) / (standard deviation + eps): the advantage of GRPO (arXiv 2402.03300, §4.1.2).
+
+    With the defaults it is TRL's. Rows that could not be scored take no part and get 0, as do groups without spread.
+
+    Attributes:
+        scale: Which standard deviation divides: of the "group", of the "batch", or "none" (Dr. GRPO).
+        ddof: Degrees of freedom taken off in the standard deviation.
+        eps: Is added to the standard deviation.
+        singleton: What a group of one scored row gets: "zero", its "raw" outcome, or "raise".
+    """
+
+    scale: str = "group"
+    ddof: int = 1
+    eps: float = 1e-4
+    singleton: str = "zero"
+    reads: ClassVar[tuple[str, ...]] = ("outcome", "group", "mask")
+    writes: ClassVar[tuple[str, ...]] = ("advantages",)
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("group", "batch", "none"):
+            raise ValueError(f"GroupNormalized.scale is {self.scale!r}: expected 'group', 'batch' or 'none'")
+        if self.singleton not in ("zero", "raw", "raise"):
+            raise ValueError(f"GroupNormalized.singleton is {self.singleton!r}: expected 'zero', 'raw' or 'raise'")
+
+    def __call__(self, rollouts: Rollouts) -> Tensor:
+        """Return (B, T) advantages."""
+        advantage = ops.normalize(
+            rollouts.outcome,
+            rollouts.group,
+            scale=self.scale,
+            ddof=self.ddof,
+            eps=self.eps,
+            singleton=self.singleton,
+        )
+        return over_tokens(advantage, rollouts.mask)
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Outcome minus the mean outcome of the other responses of the group (RLOO, arXiv 2402.14740).
+
+    Attributes:
+        singleton: What a group of one scored row gets: "zero", its "raw" outcome, or "raise".
+    """
+
+    singleton: str = "raise"
+    reads: ClassVar[tuple[str, ...]] = ("outcome", "group", "mask")
+    writes: ClassVar[tuple[str, ...]] = ("advantages",)
+
+    def __post_init__(self) -> None:
+        if self.singleton not in ("zero", "raw", "raise"):
+            raise ValueError(f"LeaveOneOut.singleton is {self.singleton!r}: expected 'zero', 'raw' or 'raise'")
+
+    def __call__(self, rollouts: Rollouts) -> Tensor:
+        """Return (B, T) advantages."""
+        advantage = ops.normalize(
+            rollouts.outcome, rollouts.group, center="loo", scale="none", singleton=self.singleton
+        )
+        return over_tokens(advantage, rollouts.mask)

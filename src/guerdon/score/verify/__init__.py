@@ -1,0 +1,1 @@
+"""Verifiers: what a response says, and whether it is right."""
