@@ -86,5 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run_and_exit() -> NoReturn:
+    """The entry point of the program."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    run_and_exit()
