@@ -28,9 +28,11 @@ def simple(**changes: object) -> Rollouts:
 
 def test_fields_get_their_dtypes_and_defaults() -> None:
     value = Rollouts(group=[3, 3], mask=[[1, 0], [1, 1]])
-    assert value.group.dtype == torch.int64 and value.mask.dtype == torch.bool
+    assert value.group.dtype == torch.int64
+    assert value.mask.dtype == torch.bool
     assert value.step.tolist() == [[-1, -1], [-1, -1]]
-    assert torch.isnan(value.outcome).all() and value.outcome.dtype == torch.float32
+    assert torch.isnan(value.outcome).all()
+    assert value.outcome.dtype == torch.float32
     assert value.process.shape == (2, 0)
 
 
@@ -100,7 +102,7 @@ def test_indexing_by_mask_list_slice_and_negative_index() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="outcomes is not a field"):
         simple().replace(outcomes=[1, 2, 3])
-    with pytest.raises(ValueError, match="there are .*'response'"):
+    with pytest.raises(ValueError, match=r"there are .*'response'"):
         simple().column("prompt")
 
 

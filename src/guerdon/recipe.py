@@ -134,10 +134,10 @@ class Recipe:
     def run_rest(self, scored: Rollouts, metrics: dict[str, float], *, learn: bool = False) -> Batch:
         """Run shape, select and credit on scored rollouts, adding to `metrics`."""
         shaped = scored
-        for stage in self.shape:
-            shaped = _expect_rollouts(stage, stage(shaped), len(shaped))
-            metrics[f"shape/{stage_name(stage)}/outcome_mean"] = _mean(shaped.outcome)
-            metrics[f"shape/{stage_name(stage)}/outcome_std"] = _std(shaped.outcome)
+        for shaping in self.shape:
+            shaped = _expect_rollouts(shaping, shaping(shaped), len(shaped))
+            metrics[f"shape/{stage_name(shaping)}/outcome_mean"] = _mean(shaped.outcome)
+            metrics[f"shape/{stage_name(shaping)}/outcome_std"] = _std(shaped.outcome)
         selection = self._select(shaped, metrics)
         kept = shaped[selection.kept]
         rows = selection.kept.nonzero().squeeze(1)
@@ -164,7 +164,9 @@ class Recipe:
             seen = rollouts[selection.kept]
             verdict = stage(seen)
             if not isinstance(verdict, Selection) or len(verdict.kept) != len(seen):
-                raise ValueError(f"select: {stage_name(stage)} returned {verdict!r}: expected a Selection of {len(seen)}")
+                raise ValueError(
+                    f"select: {stage_name(stage)} gave {type(verdict).__name__}: expected a Selection of {len(seen)}"
+                )
             for name, value in verdict.metrics.items():
                 metrics[f"select/{stage_name(stage)}/{name}"] = value
             selection = selection.then(verdict)

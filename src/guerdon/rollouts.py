@@ -16,9 +16,21 @@ TOKEN_FIELDS = ("logprobs", "ref_logprobs", "entropy")
 """Optional (B, T) float32 fields."""
 
 RESERVED = frozenset(
-    ("group", "mask", "step", "outcome", "process", "node", "temperature", "tokens", "steps", "columns")
-    + ("progress", "iteration")
-    + TOKEN_FIELDS
+    (
+        "group",
+        "mask",
+        "step",
+        "outcome",
+        "process",
+        "node",
+        "temperature",
+        "tokens",
+        "steps",
+        "columns",
+        "progress",
+        "iteration",
+        *TOKEN_FIELDS,
+    )
 )
 """Names that a column cannot take, since a field has them."""
 
@@ -133,9 +145,7 @@ class Rollouts:
             extras = {key: torch.as_tensor(value) for key, value in getattr(self, name).items()}
             for key, value in extras.items():
                 if value.ndim < 2 or value.shape[:2] != (rows, width):
-                    raise ValueError(
-                        f"{name}[{key!r}] has shape {tuple(value.shape)}: expected ({rows}, {width}, ...)"
-                    )
+                    raise ValueError(f"{name}[{key!r}] has shape {tuple(value.shape)}: expected ({rows}, {width}, ...)")
             self._write(name, MappingProxyType(extras))
 
     def _coerce_columns(self, rows: int) -> None:
@@ -338,7 +348,7 @@ def _tensor(name: str, value: Any, dtype: torch.dtype, ndim: int) -> Tensor:
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name} cannot be made a tensor ({error}): expected {ndim} dimension(s) of {dtype}") from error
+        raise ValueError(f"{name} is no tensor ({error}): expected {ndim} dimension(s) of {dtype}") from error
     if tensor.ndim != ndim:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: expected {ndim} dimension(s)")
     if tensor.dtype == dtype:

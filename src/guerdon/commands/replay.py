@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     target = options.output or options.source.with_name(f"{options.source.stem}-replay-{options.recipe}")
     console = Console()
     console.print(str(recipe), highlight=False, markup=False)
-    totals: dict[str, float] = {}
+    totals: dict[str, int] = {}
     rows = 0
     for position, path in enumerate(files):
         batch = recipe(as_scored(read_parquet(path)))
@@ -72,7 +72,8 @@ def run(options: argparse.Namespace) -> None:
         write_parquet(batch.annotated(), target if single else target / path.name)
         if position == 0:
             console.print(first_rows(batch, options.show))
-        assert batch.selection is not None and batch.scored is not None
+        assert batch.selection is not None
+        assert batch.scored is not None
         rows += len(batch.scored)
         for reason, count in {"kept": int(batch.selection.trained.sum()), **batch.selection.reasons()}.items():
             totals[reason] = totals.get(reason, 0) + count
@@ -86,7 +87,8 @@ def first_rows(batch: Batch, count: int) -> Any:
     """A table of the first rows of a batch with their fate."""
     from rich.table import Table
 
-    assert batch.selection is not None and batch.scored is not None
+    assert batch.selection is not None
+    assert batch.scored is not None
     table = Table("row", "group", "outcome", "process (mean)", "advantage", "fate")
     advantage = dict(zip(batch.rows.tolist(), batch.advantages.sum(1).tolist(), strict=True))
     lengths = batch.scored.lengths.clamp(min=1).tolist()

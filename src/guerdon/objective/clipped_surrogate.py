@@ -108,6 +108,8 @@ class ClippedSurrogate:
         aggregation: "grpo", "bnpo", "dr_grpo" or "dapo"; see `aggregate_loss`.
         kl: Estimator of the KL against the reference policy: "k1", "k2" or "k3".
         kl_coef: Weight of that KL in the loss; 0 = no reference policy is needed.
+        kl_weighted: Whether the KL of a token is multiplied by its importance ratio, which makes the gradient that of
+            the reverse KL (arXiv 2512.02556); TRL's default, and a change of the gradient even where the ratio is 1.
     """
 
     clip_low: float = 0.2
@@ -117,6 +119,7 @@ class ClippedSurrogate:
     aggregation: str = "grpo"
     kl: str = "k3"
     kl_coef: float = 0.0
+    kl_weighted: bool = False
     writes: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -157,6 +160,8 @@ class ClippedSurrogate:
             if rollouts.ref_logprobs is None:
                 raise ValueError("kl_coef is not 0: expected ref_logprobs in the rollouts")
             divergence = ops.kl(logprobs, rollouts.ref_logprobs, self.kl)
+            if self.kl_weighted:
+                divergence = divergence * torch.exp(logarithm)
             loss = loss + self.kl_coef * divergence
             metrics["kl"] = float(ops.masked_mean(divergence.detach(), mask))
         return Loss(aggregate_loss(loss, mask, self.aggregation, batch.divisors), metrics)

@@ -110,28 +110,28 @@ def mean(x: Tensor, key: Tensor, where: Tensor | None = None, weight: Tensor | N
     return reduced[dense]
 
 
-def sum(x: Tensor, key: Tensor, where: Tensor | None = None, weight: Tensor | None = None) -> Tensor:  # noqa: A001
+def sum(x: Tensor, key: Tensor, where: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     """Sum of each key's valid elements, broadcast; 0 for keys without any. Arguments as for `mean`."""
     reduced, dense = _reduced(x, key, "sum", where, weight)
     return reduced[dense]
 
 
-def min(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:  # noqa: A001
+def min(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:
     """Smallest valid element of each key, broadcast; NaN for keys without any. Arguments as for `mean`."""
     return _broadcast("min")(x, key, where)
 
 
-def max(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:  # noqa: A001
+def max(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:
     """Largest valid element of each key, broadcast; NaN for keys without any. Arguments as for `mean`."""
     return _broadcast("max")(x, key, where)
 
 
-def any(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:  # noqa: A001
+def any(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:
     """(N,) bool: whether some valid element of the key is not 0. Arguments as for `mean`."""
     return _broadcast("any")(x, key, where)
 
 
-def all(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:  # noqa: A001
+def all(x: Tensor, key: Tensor, where: Tensor | None = None) -> Tensor:
     """(N,) bool: whether all valid elements of the key are not 0; True for keys without any. As for `mean`."""
     return _broadcast("all")(x, key, where)
 
@@ -213,7 +213,7 @@ def leave_one_out_mean(x: Tensor, key: Tensor, where: Tensor | None = None) -> T
     values, valid, dense, keys = _prepare(x, key, where)
     number = _total(valid, dense, keys)
     _refuse_singletons(number, valid, dense, key)
-    others = (number[dense] - valid.double())
+    others = number[dense] - valid.double()
     rest = _total(values, dense, keys)[dense] - values.double()
     result = torch.where(others > 0, rest / others.clamp(min=1), torch.nan)
     return _back(result.to(values.dtype), x)
@@ -274,7 +274,9 @@ def normalize(
         one_key = dense if scale == "group" else torch.zeros_like(dense)
         spread = _std_by_key(values, valid, one_key, keys if scale == "group" else 1, ddof)[one_key]
         divisor = spread + eps
-        result = torch.where(spread > 0, result / torch.where(divisor > 0, divisor, 1.0), _unspread(result, center, eps))
+        result = torch.where(
+            spread > 0, result / torch.where(divisor > 0, divisor, 1.0), _unspread(result, center, eps)
+        )
     alone = valid & (number[dense] == 1)
     result = torch.where(alone, values.double() if singleton == "raw" else 0.0, result)
     return _back(torch.where(valid, result, 0.0).to(values.dtype), x)

@@ -166,7 +166,9 @@ def difference(x: Tensor, start: Tensor | None = None, direction: str = "progres
     filled = torch.where(present, x, 0.0)
     if direction == "progress":
         first = x.new_zeros(x.shape[0]) if start is None else start.to(x.dtype)
-        before = _neighbour(torch.cat([first[:, None], filled], 1), torch.cat([torch.ones_like(present[:, :1]), present], 1))
+        before = _neighbour(
+            torch.cat([first[:, None], filled], 1), torch.cat([torch.ones_like(present[:, :1]), present], 1)
+        )
         return torch.where(present, filled - before[:, 1:], torch.nan)
     after = _neighbour(filled.flip(1), present.flip(1)).flip(1)
     remaining = present.flip(1).cumsum(1).flip(1)

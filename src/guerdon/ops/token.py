@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -149,7 +152,7 @@ def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _in_chunks(part, logits: Tensor, other: Tensor, chunk: int) -> Tensor:  # type: ignore[no-untyped-def]
+def _in_chunks(part: Callable[[Tensor, Tensor], Tensor], logits: Tensor, other: Tensor, chunk: int) -> Tensor:
     pieces = []
     for start in range(0, logits.shape[1], max(chunk, 1)):
         span = slice(start, start + chunk)
@@ -239,7 +242,7 @@ def _step_mean(x: Tensor, mask: Tensor, step: Tensor | None, counts: float | Ten
     return means.sum() / _at_least_one(present.sum() if counts is None else counts)
 
 
-def ngram_repetition(tokens: list[str] | list[int] | str, n: int, count: str = "distinct") -> float:
+def ngram_repetition(tokens: Sequence[Hashable] | str, n: int, count: str = "distinct") -> float:
     """How much of a text is repeated n-grams.
 
     Args:
@@ -253,13 +256,11 @@ def ngram_repetition(tokens: list[str] | list[int] | str, n: int, count: str = "
     expect_choice("count", count, ("distinct", "positions"))
     if n < 1:
         raise ValueError(f"n is {n}: expected at least 1")
-    items = tokens.split() if isinstance(tokens, str) else tokens
+    items: Sequence[Hashable] = tokens.split() if isinstance(tokens, str) else tokens
     grams = [tuple(items[start : start + n]) for start in range(len(items) - n + 1)]
     if not grams:
         return 0.0
     if count == "distinct":
         return 1.0 - len(set(grams)) / len(grams)
-    seen: dict[tuple[str | int, ...], int] = {}
-    for gram in grams:
-        seen[gram] = seen.get(gram, 0) + 1
+    seen = Counter(grams)
     return sum(1 for gram in grams if seen[gram] > 1) / len(grams)

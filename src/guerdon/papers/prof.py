@@ -87,16 +87,18 @@ def recipe(
     """
     return Recipe(
         score=score,
-        select=ConsistencyFilter(
-            n_remove=n_remove,
-            mode=variant,
-            aggregate=aggregate,
-            penalty=penalty,
-            min_steps=min_steps,
-            max_steps=max_steps,
-            penalise=penalise,
-            rank_by=rank_by,
-            seed=seed,
+        select=(
+            ConsistencyFilter(
+                n_remove=n_remove,
+                mode=variant,
+                aggregate=aggregate,
+                penalty=penalty,
+                min_steps=min_steps,
+                max_steps=max_steps,
+                penalise=penalise,
+                rank_by=rank_by,
+                seed=seed,
+            ),
         ),
         credit=GroupNormalized(eps=eps),
         objective=ClippedSurrogate(clip_low, clip_high, kl="k3", kl_coef=kl_coef, aggregation=aggregation),
@@ -137,9 +139,7 @@ def claim() -> Claim:
         },
         comparisons=(
             Comparison("sound_when_right", "prof", "grpo", 0.05, statement="PROF's reasoning is sounder than GRPO's"),
-            Comparison(
-                "sound_when_right", "prof", "random", 0.05, statement="it is the process reward that does it"
-            ),
+            Comparison("sound_when_right", "prof", "random", 0.05, statement="it is the process reward that does it"),
             Comparison("accuracy", "prof", "grpo", -0.01, statement="PROF's accuracy is not below GRPO's"),
             Comparison("accuracy", "prof", "blend", 0.0, statement="PROF is more accurate than the blend"),
             Comparison(

@@ -39,7 +39,7 @@ _TRIES = 10_000
 
 @dataclass(frozen=True)
 class Chain:
-    """Chained arithmetic modulo a number, with a step oracle.
+    r"""Chained arithmetic modulo a number, with a step oracle.
 
     Attributes:
         length: Number of operands, 2 to 10; a right response has `length` running values and one answer line.

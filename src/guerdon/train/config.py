@@ -93,5 +93,7 @@ class RunConfig:
         for name in values:
             if name not in names:
                 raise ValueError(f"the run's configuration has {name!r}; {nearest(name, names)}")
-        changed = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        changed: dict[str, Any] = {}
+        for name, value in values.items():
+            changed[name] = tuple(value) if isinstance(value, list) else value
         return RunConfig(**changed)

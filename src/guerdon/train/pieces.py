@@ -39,9 +39,7 @@ def piece_sizes(count: int, pieces: int) -> list[int]:
     return [whole + (piece < rest) for piece in range(pieces)]
 
 
-def cut(
-    batch: dict[str, Any], count: int, pieces: int, spare: dict[str, Any]
-) -> list[tuple[int, dict[str, Any]]]:
+def cut(batch: dict[str, Any], count: int, pieces: int, spare: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     """Cut the first `count` rows of a batch into pieces.
 
     Args:

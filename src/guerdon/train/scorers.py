@@ -17,7 +17,9 @@ def reads_process(recipe: Recipe) -> bool:
     stages = [stage for shelf, stage in recipe.stages() if shelf != "score"]
     terms = [getattr(stage, "terms", None) for stage in stages]
     # A blend reads only the terms that it names.
-    return any("process" in (term if term is not None else _reads(stage)) for stage, term in zip(stages, terms, strict=True))
+    return any(
+        "process" in (term if term is not None else _reads(stage)) for stage, term in zip(stages, terms, strict=True)
+    )
 
 
 def _reads(stage: Any) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from guerdon.tasks.task import split_steps
 
 
 def token_steps(pieces: Sequence[str], delimiter: str) -> list[int]:
-    """The step of every token of one response.
+    r"""The step of every token of one response.
 
     A token belongs to the step that holds its first character; a delimiter to the step that it ends. Tokens without
     text (an end-of-sequence token, say) go to the step before them.

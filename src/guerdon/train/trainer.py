@@ -88,6 +88,7 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         self._collected: dict[str, Any] = {}
         self._training_batch: Batch | None = None
         self._staging: str | None = None
+        self._buffered_inputs: list[dict[str, Any]] | None = None
         kwargs.pop("reward_funcs", None)
         super().__init__(model=model, reward_funcs=[_stand_in], args=args, train_dataset=train_dataset, **kwargs)
         self._texts = token_texts(self._tokenizer)
@@ -270,10 +271,13 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
     def _objective_loss(self, model: Any, inputs: dict[str, Any], scale: float) -> Tensor:
         assert self.recipe.objective is not None
         logprobs, entropies, auxiliary = self._forward(model, inputs)
+        if scale == 0.0:
+            # A stand-in for an empty piece: it keeps the processes in step and has no gradient.
+            return logprobs.sum() * 0.0
         piece = self._piece_batch(inputs["training_position"], scale)
         width = piece.rollouts.n_tokens
         loss = self.recipe.objective(pad_to(logprobs, width, 0.0), piece)
-        value = loss.value if scale > 0 else loss.value * 0.0
+        value = loss.value
         for name, number in loss.metrics.items():
             self._metrics["train"][f"objective/{name}"].append(number)
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
@@ -304,10 +308,10 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         counts = Counts(
             sequences=len(whole) * share,
             tokens=float(whole.rollouts.mask.sum()) * share,
-            pieces=self.current_gradient_accumulation_steps / scale if scale > 0 else 1.0,
+            pieces=self.current_gradient_accumulation_steps / scale,
             max_length=self.max_completion_length,
         )
-        return dataclasses.replace(whole[position.clamp(min=0)], counts=counts)
+        return dataclasses.replace(whole[position], counts=counts)
 
     # --- checkpoints --------------------------------------------------------------------------------------------
 

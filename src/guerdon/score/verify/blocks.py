@@ -14,7 +14,7 @@ BLOCKS = ("think", "answer")
 
 
 def split_steps(text: str, delimiter: str) -> list[tuple[int, int]]:
-    """Cut a response into steps.
+    r"""Cut a response into steps.
 
     A delimiter belongs to the step that it ends. Stretches of nothing but white space are no step.
 
@@ -111,7 +111,7 @@ def _tags(names: set[str]) -> re.Pattern[str]:
 
 
 def extract_blocks(text: str, names: Sequence[str] = BLOCKS, *, closed_only: bool = True) -> dict[str, list[str]]:
-    """The stripped contents of tagged blocks and of LaTeX boxes.
+    r"""The stripped contents of tagged blocks and of LaTeX boxes.
 
     Args:
         text: The response.
