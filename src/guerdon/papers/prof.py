@@ -131,7 +131,7 @@ def claim() -> Claim:
             "prof": {"method": "prof", "variant": "both"},
             "prof-correct": {"method": "prof", "variant": "correct"},
         },
-        shared={"steps": 150, "prompts": 16, "learning_rate": 1e-3, "kl_coef": 0.001, "evaluate": 1024},
+        shared={"steps": 150, "prompts": 16, "learning_rate": 2e-4, "kl_coef": 0.001, "evaluate": 1024},
         metrics={
             "accuracy": "share of right answers on held-out problems, sampled at temperature 1",
             "sound_when_right": "share of right answers whose steps are all valid, by the oracle",

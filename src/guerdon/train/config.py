@@ -47,7 +47,7 @@ class RunConfig:
     steps: int = 120
     prompts: int = 16
     micro_batch: int = 0
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-4
     temperature: float = 1.0
     max_tokens: int = 32
     seed: int = 0
