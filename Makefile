@@ -1,7 +1,7 @@
 # Every target makes .venv, or reuses it; a machine needs only Python 3.11 or newer, and make.
 #   make PYTHON=/path/to/python3.12 test     picks the Python that .venv is made with
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format docs docs-serve bench claims tables hooks clean
+.PHONY: help demo test test-slow lint format docs docs-serve verl bench claims tables hooks clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 # A stamp stands for a finished set-up: it is written last, so that a failed one is tried again.
 STAMP := $(VENV)/.set-up
 DOCS_STAMP := $(VENV)/.set-up-docs
+VERL_STAMP := $(VENV)/.set-up-verl
 WORKERS ?= 2
 
 help: ## show the targets
@@ -21,6 +22,13 @@ $(STAMP): pyproject.toml constraints.txt tools/set_up.sh
 $(DOCS_STAMP): $(STAMP)
 	@echo "installing what the documentation is built with ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+# verl's dependencies want an older packaging (so an older virtualenv) and antlr than the tests run with.
+$(VERL_STAMP): $(STAMP)
+	@echo "installing verl (about 400 MB) ..."
+	@grep -vE '^(antlr4-python3-runtime|packaging|virtualenv)==' constraints.txt >$(VENV)/constraints-verl.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints-verl.txt -e '.[verl]'
 	@touch $@
 
 demo: $(STAMP) ## train a language model with PROF, show that it learnt, leave runs/demo-N
@@ -43,14 +51,16 @@ format: $(STAMP) ## mend what ruff can mend, and format
 	$(BIN)/ruff format .
 
 docs: $(DOCS_STAMP) tables ## build the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 docs-serve: $(DOCS_STAMP) tables ## show the documentation on a local port, following changes
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 tables: $(STAMP) ## write the tables of README.md and docs/ anew from the code and the results
 	$(BIN)/python -m tools.papers_table
 	$(BIN)/python -m tools.results_tables
+
+verl: $(VERL_STAMP) ## add verl to .venv, for the benchmarks against it
 
 bench: $(STAMP) ## time against TRL and verl, and record the figures in docs/benchmarks
 	sh tools/bench.sh $(BIN)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib
+import importlib.util
 import io
 import re
 import shlex
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import guerdon
 from guerdon.cli import parser
 from guerdon.commands.methods import build
 from tests.docs.pages import ROOT, Block, all_blocks, blocks, pages
@@ -29,10 +35,12 @@ def name_of(page: Path) -> str:
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page run in one namespace, from top to bottom, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {"__name__": "page"}
+    # Dataclasses look up the module that they are defined in.
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
     for block in blocks(page):
         if block.language == "python" and not block.not_run:
-            run(block, namespace)
+            run(block, module.__dict__)
 
 
 def run(block: Block, namespace: dict[str, Any]) -> None:
@@ -67,13 +75,20 @@ def command_lines() -> list[tuple[str, list[str]]]:
     return found
 
 
+def parsed(words: list[str]) -> argparse.Namespace | int:
+    """The options, or the exit code of a command that answers at once (--help) or is refused."""
+    try:
+        return parser().parse_args(words)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+
+
 @pytest.mark.parametrize(("where", "words"), command_lines())
 def test_commands_are_understood(where: str, words: list[str]) -> None:
     """Every command of the pages parses, and its overrides name real stages and fields."""
-    try:
-        options = parser().parse_args([word for word in words if word != "--debug"])
-    except SystemExit as leaving:
-        assert leaving.code == 0, f"{where}: guerdon {' '.join(words)}"
+    options = parsed([word for word in words if word != "--debug"])
+    if isinstance(options, int):
+        assert options == 0, f"{where}: guerdon {' '.join(words)}"
         return
     method = getattr(options, "method", None) or getattr(options, "recipe", None)
     if method is not None:
@@ -86,3 +101,27 @@ def test_make_targets_exist() -> None:
     for page in pages():
         for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
             assert target in targets, f"{name_of(page)} names make {target}: there are {sorted(targets)}"
+
+
+def reference_names() -> list[str]:
+    """Everything that the reference pages are written from."""
+    pages_of_reference = sorted((ROOT / "docs" / "reference").glob("*.md"))
+    return [
+        name for page in pages_of_reference for name in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("name", reference_names())
+def test_reference_names_exist(name: str) -> None:
+    """A module that was moved is missed here, before the site is built."""
+    parent, _, last = name.rpartition(".")
+    if parent != "guerdon" or not hasattr(guerdon, last):
+        assert importlib.util.find_spec(name) is not None, f"docs/reference names {name}"
+
+
+@pytest.mark.parametrize("shelf", ["search", "shape", "select", "credit", "objective"])
+def test_pipeline_page_names_every_stage(shelf: str) -> None:
+    page = (ROOT / "docs" / "pipeline.md").read_text()
+    module = importlib.import_module(f"guerdon.{shelf}")
+    stages = [name for name in module.__all__ if isinstance(getattr(module, name), type)]
+    assert [name for name in stages if f"guerdon.{shelf}.{name}]" not in page] == []

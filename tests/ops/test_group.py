@@ -51,14 +51,18 @@ SLOW = {
 @given(case=grouped())
 def test_statistics_equal_a_loop(how: str, case: tuple[list[float], list[int], list[bool]]) -> None:
     x, key, where = case
-    result = getattr(ops, how)(torch.tensor(x), torch.tensor(key, dtype=torch.int64), torch.tensor(where, dtype=torch.bool))
+    result = getattr(ops, how)(
+        torch.tensor(x), torch.tensor(key, dtype=torch.int64), torch.tensor(where, dtype=torch.bool)
+    )
     same(result, [SLOW[how](members(x, key, where, row)) for row in range(len(x))])
 
 
 @given(case=grouped())
 def test_reduce_gives_ids_in_order_of_first_appearance(case: tuple[list[float], list[int], list[bool]]) -> None:
     x, key, where = case
-    ids, total = ops.reduce(torch.tensor(x), torch.tensor(key, dtype=torch.int64), "count", torch.tensor(where, dtype=torch.bool))
+    ids, total = ops.reduce(
+        torch.tensor(x), torch.tensor(key, dtype=torch.int64), "count", torch.tensor(where, dtype=torch.bool)
+    )
     assert ids.tolist() == list(dict.fromkeys(key))
     assert total.tolist() == [len(members(x, key, where, key.index(i))) for i in ids.tolist()]
 

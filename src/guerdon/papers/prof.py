@@ -118,11 +118,14 @@ def claim() -> Claim:
         ),
         setting=(
             "A language model of about 0.7 M parameters, warm-started on partly flawed demonstrations of the chain "
-            "task; a learned process reward model is replaced by the task's step checker with 15 % label noise and a "
-            "bonus of 0.2 for a step that repeats the one before. All arms: equal prompts, updates, optimiser and "
+            "task; the process rewards are the task's step checker with 15 % flipped verdicts and a bonus of 0.2 for a "
+            "step that repeats the one before. All arms: equal prompts, updates, optimiser and "
             "trained responses a prompt."
         ),
-        tuning="one learning rate for all arms, taken from the demo's defaults; no arm was tuned",
+        tuning=(
+            "no arm was tuned: one learning rate for all, that of the demo. 60 steps, because with 150 every arm of a "
+            "first seed was above 0.94 in soundness, where nothing can be told apart"
+        ),
         runner="guerdon.papers.prof:run_arm",
         arms={
             "grpo": {"method": "grpo", "n": 4},
@@ -131,7 +134,7 @@ def claim() -> Claim:
             "prof": {"method": "prof", "variant": "both"},
             "prof-correct": {"method": "prof", "variant": "correct"},
         },
-        shared={"steps": 150, "prompts": 16, "learning_rate": 2e-4, "kl_coef": 0.001, "evaluate": 1024},
+        shared={"steps": 60, "prompts": 16, "learning_rate": 2e-4, "kl_coef": 0.001, "evaluate": 1024},
         metrics={
             "accuracy": "share of right answers on held-out problems, sampled at temperature 1",
             "sound_when_right": "share of right answers whose steps are all valid, by the oracle",

