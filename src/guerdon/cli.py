@@ -76,6 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ImportError as error:
+        if debug:
+            traceback.print_exc()
+        missing = f"{error.name} is not installed: " if error.name else ""
+        hint = "pip install 'guerdon[train]'" if error.name else str(error)
+        print(f"guerdon {options.command}: {missing}{hint}", file=sys.stderr)
+        return FAILURE
     except Exception as error:
         if debug:
             traceback.print_exc()

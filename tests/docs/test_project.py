@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import guerdon
+from guerdon.claims import judge
+from guerdon.papers import prof
 from tests.docs.pages import ROOT, pages
 from tools import papers_table, results_tables
 from tools.generated import current, replaced
@@ -67,6 +70,27 @@ def test_generated_text_needs_its_markers() -> None:
     assert replaced("a\n<!-- generated: x --><!-- end of x -->\nb", "x", "new").count("new") == 1
     with pytest.raises(ValueError, match="expected the lines"):
         replaced("no markers", "x", "new")
+
+
+def test_a_claim_is_shown_as_it_came_out() -> None:
+    """The page of claims is written from what `guerdon reproduce` stores, failures included."""
+    claim = prof.claim()
+    figures = {arm: [dict.fromkeys(claim.metrics, 0.5 + 0.01 * seed) for seed in range(3)] for arm in claim.arms}
+    result = json.loads(json.dumps(judge(claim, figures)))
+    page = results_tables.claim(result, "01-prof")
+    assert page.startswith("## 01 prof: fails")
+    assert all(f"| {arm} | 0.510 |" in page for arm in claim.arms)
+    assert "+0.000 to +0.000" in page
+
+
+def test_a_benchmark_is_shown_with_its_peer() -> None:
+    rows = [
+        {"name": "gae", "shape": [4, 8], "seconds": 0.001, "peer": "verl", "peer_seconds": 0.02, "ratio": 20.0},
+        {"name": "own", "shape": "tiny", "seconds": 0.5, "peer": None, "peer_seconds": None, "ratio": None},
+    ]
+    page = results_tables.rows_table(rows)
+    assert "| gae | 4 x 8 | 0.001 | verl | 0.02 | 20.00 |  |" in page
+    assert "| own | tiny | 0.5 |  |  |  |  |" in page
 
 
 def test_bare_import_is_light() -> None:

@@ -23,10 +23,10 @@ def character_tokenizer(alphabet: str) -> Any:
         ValueError: The alphabet is empty.
 
     Example:
-        >>> tokenizer = character_tokenizer("0123456789+=\\n")
-        >>> ids = tokenizer("1+2=\\n3")["input_ids"]
+        >>> tokenizer = character_tokenizer("0123456789+=\n")
+        >>> ids = tokenizer("1+2=\n3")["input_ids"]
         >>> len(ids), tokenizer.decode(ids)
-        (6, '1+2=\\n3')
+        (6, '1+2=\n3')
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

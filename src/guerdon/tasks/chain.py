@@ -55,10 +55,10 @@ class Chain:
         >>> task = Chain(answer_classes=4)
         >>> row = {"operands": [3, 4, 9], "operators": "++"}
         >>> task.solution(row)
-        '3\\n7\\n6\\n=2'
-        >>> task.step_labels("3\\n8\\n7\\n=3", row)
+        '3\n7\n6\n=2'
+        >>> task.step_labels("3\n8\n7\n=3", row)
         [True, False, True, True]
-        >>> task.verify("3\\n8\\n6\\n=2", "2", row).reward
+        >>> task.verify("3\n8\n6\n=2", "2", row).reward
         1.0
     """
 

@@ -21,7 +21,7 @@ def repeated_steps(response: str, delimiter: str) -> list[bool]:
         delimiter: Text that ends a step.
 
     Example:
-        >>> repeated_steps("3\\n3\\n7\\n=1", "\\n")
+        >>> repeated_steps("3\n3\n7\n=1", "\n")
         [False, True, False, False]
     """
     texts = [response[start:end].strip() for start, end in split_steps(response, delimiter)]
@@ -39,7 +39,7 @@ def repeated_step_rate(responses: Sequence[str], delimiter: str) -> float:
         A number in [0, 1]; NaN if no response has two steps.
 
     Example:
-        >>> repeated_step_rate(["3\\n3\\n7", "1\\n2"], "\\n")
+        >>> repeated_step_rate(["3\n3\n7", "1\n2"], "\n")
         0.3333333333333333
     """
     flags = [flag for response in responses for flag in repeated_steps(response, delimiter)[1:]]

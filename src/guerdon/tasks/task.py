@@ -119,7 +119,7 @@ def get_task(name: str, **knobs: Any) -> Task:
 
     Example:
         >>> get_task("chain", length=3).problems("train", 1, seed=0)[0].prompt
-        '6+2+8='
+        '0+5+1='
     """
     prefix, colon, dataset = name.partition(":")
     if colon and prefix == _GYM:

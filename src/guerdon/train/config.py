@@ -30,7 +30,8 @@ class RunConfig:
         label_noise: Share of wrong labels that the process reward model is trained on.
         evaluate: Held-out problems for the figures before and after.
         train_problems: Training problems; drawn without repetition until they are used up.
-        save_every: Optimiser steps between checkpoints; 0 = only at the end.
+        save_every: Optimiser steps between checkpoints; 0 = none, so that an interrupted run
+            starts over.
         keep_checkpoints: How many checkpoints are kept.
         lora_rank: Rank of LoRA adapters; 0 = all weights are trained.
         use_vllm: Whether TRL samples with vLLM (needs a GPU).

@@ -39,22 +39,36 @@ def piece_sizes(count: int, pieces: int) -> list[int]:
     return [whole + (piece < rest) for piece in range(pieces)]
 
 
-def cut(batch: dict[str, Any], count: int, pieces: int, spare: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
-    """Cut the first `count` rows of a batch into pieces.
+def cut(
+    batch: dict[str, Any], sizes: Sequence[int], heights: Sequence[int], silent: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Cut a batch into pieces, filled up with silent rows.
 
     Args:
         batch: As for `pick_rows`.
-        count: Number of rows that count.
-        pieces: Number of pieces.
-        spare: A one-row batch that stands in for an empty piece, so that every process does as many forward and
-            backward passes as the others.
+        sizes: Rows of the batch in each piece.
+        heights: Rows of each piece together with silent ones, at least its size and at least 1.
+        silent: A one-row batch that contributes nothing, so that every process does as many forward and backward
+            passes, on as many rows, as the others.
 
     Returns:
-        (number of rows that count, piece) for each piece; 0 rows for a stand-in.
+        The pieces.
     """
-    result, start = [], 0
-    for size in piece_sizes(count, pieces):
-        rows = range(start, start + size)
-        result.append((size, pick_rows(batch, rows) if size else dict(spare)))
+    pieces, start = [], 0
+    for size, height in zip(sizes, heights, strict=True):
+        piece = pick_rows(batch, range(start, start + size))
+        filling = pick_rows(silent, [0] * (height - size))
+        pieces.append(join_rows(piece, filling) if height > size else piece)
         start += size
-    return result
+    return pieces
+
+
+def join_rows(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Join two batches of the same names row after row; scalars and None are the first's."""
+
+    def join(left: Any, right: Any) -> Any:
+        if isinstance(left, Tensor) and left.ndim:
+            return torch.cat([left, right])
+        return left + right if isinstance(left, list) else left
+
+    return {name: join(value, second[name]) for name, value in first.items()}

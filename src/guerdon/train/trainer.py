@@ -19,7 +19,7 @@ from guerdon.recipe import Recipe
 from guerdon.rollouts import Rollouts
 from guerdon.stages import reads, stage_name
 from guerdon.train import checkpoints
-from guerdon.train.pieces import cut, pick_rows
+from guerdon.train.pieces import cut, pick_rows, piece_sizes
 from guerdon.train.segment import segment, token_texts
 
 FORWARD_INPUTS = (
@@ -245,16 +245,31 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         """Cut the trained rows into the micro-batches of one generation batch."""
         rows = output.pop("trained_rows")
         output = split_pixel_values_by_grid(output)
-        spare = pick_rows(output, [0])
-        chosen = shuffle_sequence_dict(pick_rows(output, rows)) if rows else spare
-        pieces = cut(chosen, len(rows), self.args.steps_per_generation, spare)
+        silent = pick_rows(output, [0])
+        silent["completion_mask"] = torch.zeros_like(silent["completion_mask"])
+        silent["advantages"] = torch.zeros_like(silent["advantages"])
+        chosen = shuffle_sequence_dict(pick_rows(output, rows)) if rows else silent
+        sizes = piece_sizes(len(rows), self.args.steps_per_generation)
+        heights = self._heights(sizes)
+        pieces = cut(chosen, sizes, heights, silent)
         assert self._training_batch is not None
-        total = max(len(self._training_batch), 1)
-        for size, piece in pieces:
-            # TRL takes the mean over the rows of each piece; the scale makes it the mean over all trained rows.
-            share = size * self.args.steps_per_generation * self.accelerator.num_processes / total
-            piece["loss_scale"] = torch.tensor(share, device=self.accelerator.device)
-        return [unsplit_pixel_values_by_grid(piece) for _, piece in pieces]
+        share = self.args.steps_per_generation * self.accelerator.num_processes / max(len(self._training_batch), 1)
+        for size, height, piece in zip(sizes, heights, pieces, strict=True):
+            # TRL takes the mean over the rows of each piece (the silent ones too, but for token means); the scale
+            # makes it the mean over all trained rows.
+            counted = size if self.loss_type == "bnpo" or self.recipe.objective is not None else height
+            scale = counted * share if size else 0.0
+            piece["loss_scale"] = torch.tensor(scale, device=self.accelerator.device)
+        return [unsplit_pixel_values_by_grid(piece) for piece in pieces]
+
+    def _heights(self, sizes: list[int]) -> list[int]:
+        """Rows of each piece with silent ones, which make TRL's metrics of equal size in all processes."""
+        local = [max(size, 1) for size in sizes]
+        if self.accelerator.num_processes == 1 or self.recipe.objective is not None:
+            return local
+        table = self.accelerator.gather(torch.tensor([local], device=self.accelerator.device))
+        heights: list[int] = table.amax(0).tolist()
+        return heights
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         scale = inputs.get("loss_scale")
@@ -271,6 +286,9 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
     def _objective_loss(self, model: Any, inputs: dict[str, Any], scale: float) -> Tensor:
         assert self.recipe.objective is not None
         logprobs, entropies, auxiliary = self._forward(model, inputs)
+        mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+        totals = self.accelerator.reduce(torch.stack([(entropies * mask).sum(), mask.sum().float()]), reduction="sum")
+        self._metrics["train"]["entropy"].append(float(totals[0].detach() / totals[1].clamp(min=1.0)))
         if scale == 0.0:
             # A stand-in for an empty piece: it keeps the processes in step and has no gradient.
             return logprobs.sum() * 0.0
@@ -280,9 +298,6 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         value = loss.value
         for name, number in loss.metrics.items():
             self._metrics["train"][f"objective/{name}"].append(number)
-        mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
-        totals = self.accelerator.reduce(torch.stack([(entropies * mask).sum(), mask.sum().float()]), reduction="sum")
-        self._metrics["train"]["entropy"].append(float(totals[0] / totals[1].clamp(min=1.0)))
         if self.aux_loss_enabled:
             value = value + self.router_aux_loss_coef * auxiliary / self.current_gradient_accumulation_steps
         return value

@@ -29,7 +29,7 @@ def split_steps(text: str, delimiter: str) -> list[tuple[int, int]]:
         ValueError: The delimiter is empty.
 
     Example:
-        >>> split_steps("3\\n7\\n\\n=1", "\\n")
+        >>> split_steps("3\n7\n\n=1", "\n")
         [(0, 2), (2, 4), (5, 7)]
     """
     if not delimiter:
@@ -119,11 +119,11 @@ def extract_blocks(text: str, names: Sequence[str] = BLOCKS, *, closed_only: boo
         closed_only: Whether blocks without their closing tag are left out.
 
     Returns:
-        Name -> contents in order, with an entry for every name, and one "boxes" for `\\boxed{...}` and `\\fbox{...}`.
+        Name -> contents in order, with an entry for every name, and one "boxes" for `\boxed{...}` and `\fbox{...}`.
 
     Example:
-        >>> extract_blocks("<think>6*7</think><answer>\\\\boxed{42}</answer>")
-        {'think': ['6*7'], 'answer': ['\\\\boxed{42}'], 'boxes': ['42']}
+        >>> extract_blocks("<think>6*7</think><answer>\\boxed{42}</answer>")
+        {'think': ['6*7'], 'answer': ['\\boxed{42}'], 'boxes': ['42']}
     """
     result: dict[str, list[str]] = {name.lower(): [] for name in names}
     for block in find_blocks(text, names):
