@@ -30,10 +30,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line and leave with the code for misuse."""
         words = message.split(": ", 1)[-1].split() if "unrecognized" in message else []
-        known = [name for action in self._actions for name in action.option_strings]
+        known = self._known_options()
         hints = [difflib.get_close_matches(word.split("=")[0], known, n=1) for word in words if word.startswith("-")]
         hint = f"; did you mean {hints[0][0]}?" if hints and hints[0] else ""
         self.exit(MISUSE, f"{self.prog}: {message}{hint}\n")
+
+    def _known_options(self) -> list[str]:
+        names = [name for action in self._actions for name in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                names += [name for child in action.choices.values() for name in child._option_string_actions]
+        return names
 
 
 def parser() -> Parser:

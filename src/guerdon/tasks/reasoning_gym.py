@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from guerdon.overrides import nearest
 from guerdon.score.verdict import Verdict
+from guerdon.score.verify.blocks import extract_blocks
 from guerdon.tasks.task import Problem, Split
 
 INSTRUCTION = "Give only the final answer."
-# Far apart, so that the splits of all ordinary seeds draw different problems.
-_TEST_OFFSET = 500_000_011
+_TEST_SHARE = 4  # one question in so many is held out
+_TRIES = 40
+
+
+def final_answer(response: str, target: str) -> str:
+    r"""The answer in a response: its last `<answer>` block, or else as many last lines as the reference answer has.
+
+    Args:
+        response: What the policy wrote.
+        target: The reference answer.
+
+    Example:
+        >>> final_answer("Let me see.\n1 2\n3 4\n", "5 6\n7 8"), final_answer("2+2\n= 4\n", "4")
+        ('1 2\n3 4', '= 4')
+    """
+    tagged = extract_blocks(response, ("answer",))["answer"]
+    if tagged:
+        return tagged[-1]
+    height = target.strip("\n").count("\n") + 1
+    lines = response.rstrip().splitlines()[-height:]
+    return "\n".join(lines) if height > 1 else "".join(lines).strip()
+
+
+def _held_out(question: str) -> bool:
+    return zlib.crc32(question.encode()) % _TEST_SHARE == 0
 
 
 class ReasoningGym:
@@ -55,23 +82,26 @@ class ReasoningGym:
             raise ValueError(f"task {self.name}: settings {self.knobs} do not fit ({error})") from error
 
     def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
-        """Draw problems; the test split never repeats a question of the training split of the same seed and size."""
+        """Draw problems; which split a question belongs to is decided by a hash of it, whatever the seed.
+
+        Raises:
+            ValueError: The split is unknown, or the data set has too few different questions for it.
+        """
         if split not in ("train", "test"):
             raise ValueError(f"split is {split!r}: expected 'train' or 'test'")
-        if split == "train":
-            entries = list(self._make(n, seed))
-        else:
-            # Small problem spaces repeat themselves: what is in the training split is passed over.
-            seen = {entry["question"] for entry in self._make(max(4 * n, 4096), seed)}
-            drawn = (entry for entry in self._make(40 * n, seed + _TEST_OFFSET) if entry["question"] not in seen)
-            entries = [entry for entry, _ in zip(drawn, range(n), strict=False)]
-        if not entries:
-            raise ValueError(f"task {self.name}: too few different problems for a test split; make it harder")
-        return [self._problem(entry, index) for index, entry in enumerate(entries)]
+        # The package draws entry i of seed s from the random state s + i, so neighbouring seeds would overlap.
+        start = int.from_bytes(hashlib.sha256(f"{split}/{seed}".encode()).digest()[:4], "big") % 2**30
+        drawn = iter(self._make(_TRIES * n + 100, start)) if n else iter(())
+        entries = islice((entry for entry in drawn if _held_out(entry["question"]) == (split == "test")), n)
+        found = [self._problem(entry, index) for index, entry in enumerate(entries)]
+        if len(found) < n:
+            raise ValueError(f"task {self.name}: too few different problems for a {split} split; make it harder")
+        return found
 
     def _problem(self, entry: Mapping[str, Any], prompt_id: int) -> Problem:
         prompt = [{"role": "user", "content": f"{entry['question']}\n{INSTRUCTION}"}]
-        return Problem(prompt, str(entry["answer"]), prompt_id, {"entry": dict(entry)})
+        answer = entry["answer"]
+        return Problem(prompt, "" if answer is None else str(answer), prompt_id, {"entry": dict(entry)})
 
     @cached_property
     def _scorer(self) -> Any:
@@ -81,12 +111,11 @@ class ReasoningGym:
         """Score by the data set's own scorer; partial scores are kept.
 
         Args:
-            response: What the policy wrote; its last non-empty line is the answer.
-            target: Not used beside `row["entry"]`.
+            response: What the policy wrote; see `final_answer`.
+            target: The reference answer; "" for data sets that have none.
             row: `Problem.columns`.
         """
-        lines = [line.strip() for line in response.splitlines() if line.strip()]
-        answer = lines[-1] if lines else ""
+        answer = final_answer(response, target)
         try:
             score = float(self._scorer.score_answer(answer=answer, entry=row["entry"]))
         except Exception as error:

@@ -1,0 +1,103 @@
+"""The claim harness: verdicts, pairing, resumption, failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guerdon.claims import Claim, Comparison, judge, overall, paired_bootstrap, run_claim, verdict
+from guerdon.claims.bootstrap import Interval
+from guerdon.papers import prof
+
+
+def run_arm(arm: dict[str, Any], shared: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:
+    """A stand-in for an experiment; called by the harness in another process."""
+    if arm.get("fails"):
+        raise RuntimeError("broken arm")
+    (folder / "calls").write_text("called")
+    return {"score": arm["level"] + shared["slope"] * seed}
+
+
+def claim(**changes: Any) -> Claim:
+    settings: dict[str, Any] = {
+        "number": 99,
+        "slug": "stand-in",
+        "statement": "",
+        "setting": "",
+        "tuning": "",
+        "runner": "tests.claims.test_claims:run_arm",
+        "arms": {"ours": {"level": 1.0}, "theirs": {"level": 0.5}},
+        "shared": {"slope": 0.1},
+        "comparisons": (Comparison("score", "ours", "theirs", 0.4),),
+        "seeds": 3,
+        "metrics": {"score": "a score"},
+    }
+    return Claim(**{**settings, **changes})
+
+
+def test_verdicts() -> None:
+    assert verdict(Interval(0.5, 0.45, 0.6), 0.4) == "holds"
+    assert verdict(Interval(0.5, 0.35, 0.6), 0.4) == "inconclusive"
+    assert verdict(Interval(0.1, 0.0, 0.3), 0.4) == "fails"
+    assert overall(["holds", "holds"]) == "holds"
+    assert overall(["holds", "inconclusive"]) == "inconclusive"
+    assert overall(["inconclusive", "fails"]) == "fails"
+
+
+def test_bootstrap_is_paired_seeded_and_covers() -> None:
+    interval = paired_bootstrap([0.1, 0.2, 0.3, 0.2])
+    assert interval == paired_bootstrap([0.1, 0.2, 0.3, 0.2])
+    assert interval.low <= interval.mean <= interval.high
+    assert paired_bootstrap([0.2, 0.2]).low == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="expected at least one, all finite"):
+        paired_bootstrap([])
+
+
+def test_differences_are_taken_seed_by_seed() -> None:
+    figures = {"ours": [{"score": 1.0}, {"score": 5.0}], "theirs": [{"score": 0.5}, {"score": 4.5}]}
+    result = judge(claim(), figures)
+    assert result["comparisons"][0]["differences"] == [0.5, 0.5]
+    assert result["verdict"] == "holds"
+    lower = judge(claim(comparisons=(Comparison("score", "ours", "theirs", 0.0, lower_is_better=True),)), figures)
+    assert lower["comparisons"][0]["differences"] == [-0.5, -0.5]
+    assert lower["verdict"] == "fails"
+
+
+def test_finished_seeds_are_never_run_again(tmp_path: Path) -> None:
+    result = run_claim(claim(), workers=2, cache=tmp_path)
+    assert result["verdict"] == "holds"
+    assert result["arms"]["ours"]["seeds"] == [{"score": 1.0}, {"score": 1.1}, {"score": 1.2}]
+    marks = sorted(tmp_path.rglob("calls"))
+    assert len(marks) == 6
+    for mark in marks:
+        mark.unlink()
+    assert run_claim(claim(), workers=2, cache=tmp_path) == result
+    assert not list(tmp_path.rglob("calls"))
+    changed = run_claim(claim(shared={"slope": 0.2}), workers=2, cache=tmp_path)
+    assert changed["arms"]["ours"]["seeds"][1] == {"score": 1.2}
+
+
+def test_a_failing_arm_is_reported_and_the_others_are_kept(tmp_path: Path) -> None:
+    broken = claim(arms={"ours": {"level": 1.0}, "theirs": {"fails": True}})
+    with pytest.raises(RuntimeError, match="theirs, seed 0: RuntimeError: broken arm"):
+        run_claim(broken, seeds=1, workers=1, cache=tmp_path)
+    assert len(list(tmp_path.rglob("result.json"))) == 1
+
+
+def test_a_comparison_of_unknown_arms_is_refused() -> None:
+    with pytest.raises(ValueError, match="names the arm 'nobody'"):
+        claim(comparisons=(Comparison("score", "nobody", "theirs", 0.0),))
+
+
+def test_the_stored_result_of_prof_is_that_of_its_claim() -> None:
+    path = Path(__file__).resolve().parents[2] / "docs/claims/01-prof.json"
+    stored = json.loads(path.read_text())
+    current = prof.claim()
+    assert stored["shared"] == dict(current.shared)
+    assert list(stored["arms"]) == list(current.arms)
+    assert stored["seeds"] >= 5
+    figures = {arm: entry["seeds"] for arm, entry in stored["arms"].items()}
+    assert judge(current, figures)["verdict"] == stored["verdict"]
