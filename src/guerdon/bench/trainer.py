@@ -11,7 +11,9 @@ from typing import Any
 from guerdon import Recipe, Rollouts
 from guerdon.bench.row import BenchRow, measure
 from guerdon.credit import GroupNormalized
-from guerdon.papers import prof
+from guerdon.objective import ClippedSurrogate
+from guerdon.search import Independent
+from guerdon.select import ConsistencyFilter
 
 PEER = "TRL 1.16 GRPOTrainer"
 
@@ -32,6 +34,17 @@ class LengthReward:
         return rollouts.replace(outcome=outcome, process=process.masked_fill(~rollouts.step_exists, float("nan")))
 
 
+def filtered(n_remove: int) -> Recipe:
+    """PROF's filter on GRPO, dropping so many of 8 responses."""
+    return Recipe(
+        score=(LengthReward(),),
+        select=(ConsistencyFilter(n_remove),),
+        credit=GroupNormalized(eps=1e-6),
+        objective=ClippedSurrogate(aggregation="dapo"),
+        rollout=Independent(8),
+    )
+
+
 def rows(quick: bool = False) -> list[BenchRow]:
     """Measure steps and updates.
 
@@ -49,8 +62,8 @@ def rows(quick: bool = False) -> list[BenchRow]:
             policy, [str(problem.prompt) for problem in task.problems("train", 512, 0)], prompts, Path(folder)
         )
         peer, plain = make.trl(), make.recipe(Recipe(score=(LengthReward(),), credit=GroupNormalized()))
-        half = make.recipe(prof.recipe((LengthReward(),), kl_coef=0.0))
-        whole = make.recipe(prof.recipe((LengthReward(),), n_remove=0, kl_coef=0.0))
+        half = make.recipe(filtered(4))
+        whole = make.recipe(filtered(0))
         shape = (prompts * 8, 32)
         steps = [_interleaved([plain, peer], runs, generate=True), _interleaved([half, whole], runs, generate=False)]
     (ours, theirs), (kept_half, kept_all) = steps
