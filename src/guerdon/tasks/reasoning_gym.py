@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
-from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from guerdon.overrides import nearest
@@ -17,6 +15,8 @@ from guerdon.tasks.task import Problem, Split
 INSTRUCTION = "Give only the final answer."
 _TEST_SHARE = 4  # one question in so many is held out
 _TRIES = 40
+_SIZE = 1_000_000  # of every data set that is drawn from; entries are made one by one
+_KEPT = 20_000  # entries that are remembered
 
 
 def final_answer(response: str, target: str) -> str:
@@ -68,7 +68,9 @@ class ReasoningGym:
         self.dataset = dataset
         self.knobs = dict(knobs)
         self.name = f"reasoning-gym:{dataset}"
-        self._make(1, 0)
+        self._datasets: dict[int, Any] = {}
+        self._entries: dict[tuple[int, int], dict[str, Any]] = {}
+        self._scorer = self._make(1, 0)
 
     def __repr__(self) -> str:
         return f"ReasoningGym({self.dataset!r}, {self.knobs})"
@@ -91,21 +93,33 @@ class ReasoningGym:
             raise ValueError(f"split is {split!r}: expected 'train' or 'test'")
         # The package draws entry i of seed s from the random state s + i, so neighbouring seeds would overlap.
         start = int.from_bytes(hashlib.sha256(f"{split}/{seed}".encode()).digest()[:4], "big") % 2**30
-        drawn = iter(self._make(_TRIES * n + 100, start)) if n else iter(())
-        entries = islice((entry for entry in drawn if _held_out(entry["question"]) == (split == "test")), n)
-        found = [self._problem(entry, index) for index, entry in enumerate(entries)]
+        found: list[Problem] = []
+        for index in range(_TRIES * n):
+            if len(found) == n:
+                break
+            entry = self._entry(start, index)
+            if _held_out(entry["question"]) == (split == "test"):
+                found.append(self._problem(entry, len(found), start, index))
         if len(found) < n:
             raise ValueError(f"task {self.name}: too few different problems for a {split} split; make it harder")
         return found
 
-    def _problem(self, entry: Mapping[str, Any], prompt_id: int) -> Problem:
-        prompt = [{"role": "user", "content": f"{entry['question']}\n{INSTRUCTION}"}]
-        answer = entry["answer"]
-        return Problem(prompt, "" if answer is None else str(answer), prompt_id, {"entry": dict(entry)})
+    def _problem(self, entry: Mapping[str, Any], prompt_id: int, start: int, index: int) -> Problem:
+        question, answer = entry["question"], entry["answer"]
+        prompt = [{"role": "user", "content": f"{question}\n{INSTRUCTION}"}]
+        # Entries hold what JSON cannot (tuples, numbers as keys), so a row only says how to draw its entry again.
+        columns = {"question": question, "drawn": [start, index]}
+        return Problem(prompt, "" if answer is None else str(answer), prompt_id, columns)
 
-    @cached_property
-    def _scorer(self) -> Any:
-        return self._make(1, 0)
+    def _entry(self, start: int, index: int) -> dict[str, Any]:
+        key = (start, index)
+        if key not in self._entries:
+            if start not in self._datasets:
+                self._datasets[start] = self._make(_SIZE, start)
+            while len(self._entries) >= _KEPT:
+                self._entries.pop(next(iter(self._entries)))
+            self._entries[key] = dict(self._datasets[start][index])
+        return self._entries[key]
 
     def verify(self, response: str, target: str, row: Mapping[str, Any]) -> Verdict:
         """Score by the data set's own scorer; partial scores are kept.
@@ -114,10 +128,17 @@ class ReasoningGym:
             response: What the policy wrote; see `final_answer`.
             target: The reference answer; "" for data sets that have none.
             row: `Problem.columns`.
+
+        Returns:
+            The scorer's verdict; NaN and the reason if the scorer fails, or if the installed version of the package
+            no longer draws the same question.
         """
         answer = final_answer(response, target)
         try:
-            score = float(self._scorer.score_answer(answer=answer, entry=row["entry"]))
+            entry = self._entry(*row["drawn"])
+            if entry["question"] != row["question"]:
+                return Verdict(float("nan"), answer, "reasoning-gym draws another question than when the row was made")
+            score = float(self._scorer.score_answer(answer=answer, entry=entry))
         except Exception as error:
             return Verdict(float("nan"), answer, f"reasoning-gym's scorer: {type(error).__name__}: {error}")
         # The scorers give 0.01 for an attempt that is wrong; that is no partly right answer.

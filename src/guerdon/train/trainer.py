@@ -287,8 +287,9 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         assert self.recipe.objective is not None
         logprobs, entropies, auxiliary = self._forward(model, inputs)
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
-        totals = self.accelerator.reduce(torch.stack([(entropies * mask).sum(), mask.sum().float()]), reduction="sum")
-        self._metrics["train"]["entropy"].append(float(totals[0].detach() / totals[1].clamp(min=1.0)))
+        local = torch.stack([(entropies.detach() * mask).sum(), mask.sum().float()])
+        totals = self.accelerator.reduce(local, reduction="sum")
+        self._metrics["train"]["entropy"].append(float(totals[0] / totals[1].clamp(min=1.0)))
         if scale == 0.0:
             # A stand-in for an empty piece: it keeps the processes in step and has no gradient.
             return logprobs.sum() * 0.0
