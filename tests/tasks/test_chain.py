@@ -101,3 +101,15 @@ def test_reasoning_gym_scores_its_own_answers() -> None:
         assert task.verify(problem.target, problem.target, row).reward == 1.0
         assert task.verify("no idea", problem.target, row).reward == 0.0
         assert task.step_labels("1", row) is None
+
+
+def test_practice_holds_invalid_lines_at_the_given_rate() -> None:
+    task = Chain()
+    for rate in (0.0, 0.5, 1.0):
+        written = task.practice(400, seed=3, error_rate=rate)
+        labels = [label for problem, text in written for label in task.step_labels(text, problem.columns) or []]
+        assert len(labels) == 400 * (len(written[0][0].columns["operands"]) + 1)
+        assert abs(1.0 - rate - sum(labels) / len(labels)) < 0.03
+    assert task.practice(5, seed=3) == task.practice(5, seed=3) != task.practice(5, seed=4)
+    with pytest.raises(ValueError, match="error_rate is 2"):
+        task.practice(1, 0, error_rate=2.0)

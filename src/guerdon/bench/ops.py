@@ -98,6 +98,7 @@ class _Config(dict[str, float]):
 def _by_group(verl: Any, shape: tuple[int, int], runs: int) -> list[BenchRow]:
     generator = torch.Generator().manual_seed(1)
     mask = torch.ones(shape)
+    inside = mask.bool()
     rewards = torch.zeros(shape)
     rewards[:, -1] = (torch.rand(shape[0], generator=generator) < 0.5).float()
     key = torch.arange(shape[0]) // 8
@@ -106,7 +107,7 @@ def _by_group(verl: Any, shape: tuple[int, int], runs: int) -> list[BenchRow]:
 
     def normalized(center: str, scale: str) -> object:
         score = rewards.sum(1)
-        return ops.normalize(score, key, center=center, scale=scale, eps=1e-6)[:, None] * mask
+        return ops.over_tokens(ops.normalize(score, key, center=center, scale=scale, eps=1e-6), inside)
 
     peers = (
         ("GRPO against the loop", "mean", "group", "compute_grpo_outcome_advantage"),

@@ -44,6 +44,7 @@ from guerdon.ops.token import (
     masked_mean,
     masked_sum,
     ngram_repetition,
+    over_tokens,
     reduce_loss,
     running_mean,
     shift,
@@ -56,6 +57,6 @@ __all__ = [
     "accumulate", "aggregate", "all", "allocate", "any", "balanced_counts", "balanced_keep_counts", "class_weights",
     "count", "difference", "discounted_suffix", "exists", "first_below", "gae", "kl", "leave_one_out_mean",
     "masked_mean", "masked_sum", "max", "mean", "merge_runs", "min", "minmax", "ngram_repetition", "normalize",
-    "pair_indices", "place", "pool", "rank", "reduce", "reduce_loss", "running_mean", "shift", "spread", "std", "sum",
-    "take", "token_entropy", "token_logprobs", "top_fraction", "whiten",
+    "over_tokens", "pair_indices", "place", "pool", "rank", "reduce", "reduce_loss", "running_mean", "shift",
+    "spread", "std", "sum", "take", "token_entropy", "token_logprobs", "top_fraction", "whiten",
 ]  # fmt: skip

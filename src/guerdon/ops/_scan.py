@@ -12,8 +12,6 @@ All of them compute S_t = x_t + d_t S_(t+1) in float64. Which form is fastest de
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -145,8 +143,3 @@ def general_suffix(x: Tensor, decay: Tensor) -> Tensor:
         decay = torch.cat([decay[:, :-reach] * decay[:, reach:], decay[:, -reach:]], 1)
         reach *= 2
     return x
-
-
-def rows_per_chunk(width: int, device: torch.device) -> int:
-    """Rows whose float64 scratch stays in a processor's cache; all rows on an accelerator."""
-    return max(1, math.ceil(262_144 / max(width, 1))) if device.type == "cpu" else 1 << 30

@@ -121,7 +121,7 @@ def pair_indices(
         return _first_of_each(pairs[order], key)
     gap = value[pairs[:, 0]] - value[pairs[:, 1]]
     pairs = pairs[gap.argsort(descending=True, stable=True)]
-    return _first_of_each(pairs, key) if mode == "extreme" else _matching(pairs, key, value)
+    return _first_of_each(pairs, key) if mode == "extreme" else _matching(pairs, key)
 
 
 def _first_of_each(pairs: Tensor, key: Tensor) -> Tensor:
@@ -132,15 +132,17 @@ def _first_of_each(pairs: Tensor, key: Tensor) -> Tensor:
     return chosen[chosen[:, 0].argsort(stable=True)]
 
 
-def _matching(pairs: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Greedy disjoint pairs, the best with the worst first."""
-    used: set[int] = set()
+def _matching(pairs: Tensor, key: Tensor) -> Tensor:
+    """Greedy disjoint pairs, the best with the worst first: one pair of every key a round."""
     chosen = []
-    for better, worse in pairs.tolist():
-        if better not in used and worse not in used:
-            used |= {better, worse}
-            chosen.append((better, worse))
-    return torch.tensor(sorted(chosen), dtype=torch.int64, device=pairs.device)
+    used = torch.zeros(len(key), dtype=torch.bool, device=key.device)
+    while len(pairs):
+        first = _first_of_each(pairs, key)
+        chosen.append(first)
+        used[first.reshape(-1)] = True
+        pairs = pairs[~used[pairs].any(1)]
+    found = torch.cat(chosen)
+    return found[found[:, 0].argsort(stable=True)]
 
 
 def class_weights(label: Tensor, key: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def _extreme(values: Tensor, valid: Tensor, dense: Tensor, keys: int, largest: b
     filled = torch.where(valid, values, torch.full_like(values, fill))
     start = torch.full((keys,), fill, dtype=values.dtype, device=values.device)
     found = start.scatter_reduce(0, dense, filled, "amax" if largest else "amin")
-    present = _total(valid, dense, keys) > 0
+    # An infinite value is no element of a key without any, but may be one of a key that holds it.
+    present = torch.zeros(keys, dtype=torch.bool, device=values.device).index_fill(0, dense[valid], True)
     return torch.where(present, found, torch.full_like(found, torch.nan))
 
 
@@ -181,16 +182,24 @@ def std(x: Tensor, key: Tensor, ddof: int = 1, where: Tensor | None = None) -> T
     return _back(deviation[dense].to(values.dtype), x)
 
 
-def _std_by_key(values: Tensor, valid: Tensor, dense: Tensor, keys: int, ddof: int) -> Tensor:
+def _is_spread(values: Tensor, valid: Tensor, dense: Tensor, keys: int) -> Tensor:
+    """(K,) bool: keys with unequal valid elements, whatever rounding says of their mean."""
+    with torch.no_grad():
+        low, high = (_extreme(values.detach(), valid, dense, keys, largest) for largest in (False, True))
+        return high > low
+
+
+def _std_by_key(
+    values: Tensor, valid: Tensor, dense: Tensor, keys: int, ddof: int, spread: Tensor | None = None
+) -> Tensor:
     number = _total(valid, dense, keys)
     average = _total(values, dense, keys) / number.clamp(min=1)
     centred = torch.where(valid, values.double() - average[dense], 0.0)
     free = number - ddof
     variance = _total(centred * centred, dense, keys) / free.clamp(min=1)
-    with torch.no_grad():
-        # Equal elements have spread 0, whatever rounding says of their mean.
-        low, high = (_extreme(values.detach(), valid, dense, keys, largest) for largest in (False, True))
-        spread = (free > 0) & (high > low)
+    if spread is None:
+        spread = _is_spread(values, valid, dense, keys)
+    spread = spread & (free > 0)
     root = torch.sqrt(torch.where(spread, variance, 1.0))
     return torch.where(spread, root, 0.0)
 
@@ -269,10 +278,12 @@ def normalize(
     number = _total(valid, dense, keys)
     if singleton == "raise":
         _refuse_singletons(number, valid, dense, key)
-    result = _centred(values, valid, dense, keys, number, center)
+    unequal = _is_spread(values, valid, dense, keys)
+    result = _centred(values, dense, keys, number, center, unequal)
     if scale != "none":
         one_key = dense if scale == "group" else torch.zeros_like(dense)
-        spread = _std_by_key(values, valid, one_key, keys if scale == "group" else 1, ddof)[one_key]
+        known = unequal if scale == "group" else None
+        spread = _std_by_key(values, valid, one_key, keys if scale == "group" else 1, ddof, known)[one_key]
         divisor = spread + eps
         result = torch.where(
             spread > 0, result / torch.where(divisor > 0, divisor, 1.0), _unspread(result, center, eps)
@@ -289,7 +300,7 @@ def _unspread(result: Tensor, center: str, eps: float) -> Tensor:
     return torch.zeros_like(result)
 
 
-def _centred(values: Tensor, valid: Tensor, dense: Tensor, keys: int, number: Tensor, center: str) -> Tensor:
+def _centred(values: Tensor, dense: Tensor, keys: int, number: Tensor, center: str, unequal: Tensor) -> Tensor:
     wide = values.double()
     if center == "none":
         return wide
@@ -298,11 +309,8 @@ def _centred(values: Tensor, valid: Tensor, dense: Tensor, keys: int, number: Te
     if center == "loo":
         # x - mean of the others = n / (n - 1) times (x - mean of all)
         result = result * (number / (number - 1).clamp(min=1))[dense]
-    with torch.no_grad():
-        low, high = (_extreme(values.detach(), valid, dense, keys, largest) for largest in (False, True))
-        equal = (high == low)[dense]
     # The value is exactly 0 without spread; the gradient is kept.
-    return torch.where(equal, result - result.detach(), result)
+    return torch.where(unequal[dense], result, result - result.detach())
 
 
 def minmax(x: Tensor, key: Tensor, empty: float = 0.0, where: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from guerdon.ops import _memory, _whiten
 from guerdon.ops._check import as_mask, expect_choice, expect_shape
 
 REDUCTIONS = ("token", "sequence", "step", "constant", "class")
@@ -35,6 +36,26 @@ def masked_mean(x: Tensor, mask: Tensor, axis: int | None = None) -> Tensor:
     return masked_sum(x, mask, axis) / number.clamp(min=1)
 
 
+def over_tokens(x: Tensor, mask: Tensor) -> Tensor:
+    """Give every masked-in token its row's value.
+
+    Args:
+        x: (B,) float.
+        mask: (B, T) bool.
+
+    Returns:
+        (B, T) of the dtype of `x`, 0 outside the mask, also in rows of NaN. Differentiable.
+    """
+    expect_shape("x", x, tuple(mask.shape[:1]), "the rows of mask")
+    mask = as_mask("mask", mask, tuple(mask.shape), "mask")
+    if x.requires_grad or not x.is_floating_point() or not bool(torch.isfinite(x).all()):
+        value = torch.where(torch.isnan(x), torch.zeros_like(x), x)[:, None]
+        return torch.where(mask, value, torch.zeros_like(value))
+    # Bytes become floating point several times faster than booleans.
+    result = _memory.empty(mask.shape[0], mask.shape[1], x.dtype, x.device)
+    return result.copy_(mask.contiguous().view(torch.int8)).mul_(x[:, None])
+
+
 def running_mean(x: Tensor, mask: Tensor) -> Tensor:
     """(B, T): mean of the masked-in values up to and with each position; 0 before the first."""
     mask = as_mask("mask", mask, tuple(x.shape), "x")
@@ -48,7 +69,7 @@ def whiten(
     """(x - mean) / sqrt(variance + eps) over the masked-in tokens of the whole batch, or of each key.
 
     Args:
-        x: (B, T) float.
+        x: (B, T) float; NaN tokens take no part.
         mask: (B, T) bool.
         eps: Is added to the variance.
         center_only: Whether only the mean is taken off.
@@ -56,14 +77,18 @@ def whiten(
         key: (B,) int64 groups of rows; None = one group.
 
     Returns:
-        (B, T) of the dtype of `x`, 0 outside the mask. Tokens without spread get 0.
+        (B, T) of the dtype of `x`, 0 outside the mask and for NaN. Tokens without spread get 0.
     """
+    expect_choice("ddof", ddof, (0, 1))
     mask = as_mask("mask", mask, tuple(x.shape), "x")
     rows = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     if key is not None:
         expect_shape("key", key, (len(x),), "the rows of x")
         rows = torch.unique(key, return_inverse=True)[1]
     keys = int(rows.max()) + 1 if len(rows) else 0
+    if _whiten.fits(x):
+        return _whiten.whiten(x, mask, rows, keys, eps, center_only, ddof)
+    mask = mask & ~torch.isnan(x)
     value = torch.where(mask, x, torch.zeros_like(x)).double()
 
     def total(per_row: Tensor) -> Tensor:

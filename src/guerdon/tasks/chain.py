@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 from guerdon.score.verdict import Verdict
 from guerdon.score.verify.blocks import split_steps
-from guerdon.tasks.demonstrations import Demonstration, demonstrate
+from guerdon.tasks.demonstrations import Demonstration, careless, demonstrate
 from guerdon.tasks.task import Problem, Split
 
 _OPERATIONS: dict[str, Callable[[int, int], int]] = {
@@ -248,3 +248,23 @@ class Chain:
             demonstrate(self, self._draw("train", generator, index), kind, flaws, generator)
             for index, kind in enumerate(kinds)
         ]
+
+    def practice(self, n: int, seed: int, error_rate: float = 0.5) -> list[tuple[Problem, str]]:
+        """Responses to training problems with many wrong lines, for a judge of steps to learn from.
+
+        Every line is invalid with probability `error_rate`, on its own, and the lines after it go on from what was
+        written; so right and wrong steps can be had in equal numbers, which a policy's own samples seldom hold.
+
+        Args:
+            n: How many.
+            seed: Of problems and errors.
+            error_rate: Probability of an invalid line.
+
+        Raises:
+            ValueError: The rate is no probability.
+        """
+        if not 0.0 <= error_rate <= 1.0:
+            raise ValueError(f"error_rate is {error_rate}: expected a probability")
+        generator = random.Random(f"chain/practice/{seed}")
+        problems = [self._draw("train", generator, index) for index in range(n)]
+        return [(problem, careless(self, problem, error_rate, generator)) for problem in problems]

@@ -57,6 +57,25 @@ def demonstrate(task: Chain, problem: Problem, kind: str, flaws: int, generator:
     return Demonstration(problem, task.write(values, _other_answer(task, target, generator)), kind)
 
 
+def careless(task: Chain, problem: Problem, error_rate: float, generator: random.Random) -> str:
+    """A response whose every line is invalid with some probability, and else follows from the line before.
+
+    Args:
+        task: The chain lab.
+        problem: One of its problems.
+        error_rate: Probability of an invalid line.
+        generator: Source of randomness.
+    """
+    values: list[int] = []
+    for index in range(len(problem.columns["operands"])):
+        follows = task.advance(problem.columns, index, values[-1] if values else None)
+        wrong = generator.random() < error_rate
+        values.append(_other_value(task.modulus, follows, follows, generator) if wrong else follows)
+    answer = task.answer(values[-1])
+    wrong = generator.random() < error_rate
+    return task.write(values, _other_answer(task, answer, generator) if wrong else answer)
+
+
 def _corrupted(
     task: Chain, row: Mapping[str, Any], flaws: int, generator: random.Random, *, returns: bool = False
 ) -> list[int]:

@@ -7,16 +7,25 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from guerdon.score.models.cache import cached_folder
 from guerdon.score.models.process import ProcessRewardModel, StepClassifier, StepInputs, step_inputs
-from guerdon.tasks.task import Task
+from guerdon.tasks.task import Problem, Task
 from guerdon.train.evaluation import sample_responses
 
-FORMAT = 1
+FORMAT = 2
+
+
+@runtime_checkable
+class Practising(Protocol):
+    """A task that writes responses with many wrong steps."""
+
+    def practice(self, n: int, seed: int) -> list[tuple[Problem, str]]:
+        """Problems with responses to them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,8 @@ class StepTraining:
     """How the model is trained.
 
     Attributes:
+        practice: Responses with an invalid line in two, for tasks that can write them (`Task.practice`). A policy's own
+            samples hold too few wrong steps to learn the check from.
         responses: Sampled responses to training problems.
         held_out: Sampled responses that quality is measured on, with clean labels.
         label_noise: Share of the training labels that are wrong.
@@ -34,12 +45,13 @@ class StepTraining:
         seed: Of samples, noise and order.
     """
 
-    responses: int = 4096
+    practice: int = 4096
+    responses: int = 2048
     held_out: int = 512
     label_noise: float = 0.15
     batch: int = 64
-    learning_rate: float = 1e-3
-    epochs: int = 2
+    learning_rate: float = 5e-4
+    epochs: int = 1
     max_tokens: int = 32
     seed: int = 0
 
@@ -51,20 +63,39 @@ def labelled_samples(
 
     Returns:
         Prompts, responses and labels (1 = the step is right) of every step.
+
+    Raises:
+        ValueError: The task has no oracle for steps.
     """
     problems = task.problems(split, count, settings.seed)
     prompts = [str(problem.prompt) for problem in problems]
     responses, _ = sample_responses(
         model, tokenizer, prompts, temperature=1.0, max_new_tokens=settings.max_tokens, seed=settings.seed
     )
-    generator = random.Random(f"label-noise/{settings.seed}")
+    return prompts, responses, _labels(task, problems, responses, noise, f"label-noise/{settings.seed}")
+
+
+def practice_samples(task: Task, settings: StepTraining) -> tuple[list[str], list[str], list[list[float]]]:
+    """The task's own responses with many wrong lines, labelled as `labelled_samples` does; none if it writes none."""
+    if not isinstance(task, Practising):
+        return [], [], []
+    written = task.practice(settings.practice, settings.seed)
+    problems, responses = [problem for problem, _ in written], [response for _, response in written]
+    labels = _labels(task, problems, responses, settings.label_noise, f"practice-noise/{settings.seed}")
+    return [str(problem.prompt) for problem in problems], responses, labels
+
+
+def _labels(
+    task: Task, problems: Sequence[Problem], responses: Sequence[str], noise: float, seed: str
+) -> list[list[float]]:
+    generator = random.Random(seed)
     labels = []
     for problem, response in zip(problems, responses, strict=True):
         oracle = task.step_labels(response, {**problem.columns, "prompt": problem.prompt, "target": problem.target})
         if oracle is None:
             raise ValueError(f"the task {task.name} has no oracle for steps: give a process reward model another way")
         labels.append([float(label != (generator.random() < noise)) for label in oracle])
-    return prompts, responses, labels
+    return labels
 
 
 def train_step_classifier(
@@ -89,7 +120,7 @@ def train_step_classifier(
         settings: Batch, learning rate, epochs, seed.
         report: Called after each step with (step, steps, loss).
     """
-    classifier = StepClassifier(_backbone(policy), policy.config.hidden_size)
+    classifier = _copy(policy)
     inputs = step_inputs(tokenizer, prompts, responses, delimiter)
     target = torch.tensor([labels[row][index] for row, index in zip(inputs.row, inputs.index, strict=True)])
     count = len(prompts) // settings.batch * settings.epochs
@@ -110,24 +141,21 @@ def train_step_classifier(
             rate.step()
             done += 1
             if report is not None:
-                report(done, count, float(loss))
+                report(done, count, float(loss.detach()))
     return classifier.eval()
 
 
-def _backbone(policy: Any) -> Any:
-    """A copy of the policy's transformer without its head."""
-    return copy.deepcopy(policy.model)
+def _copy(policy: Any) -> StepClassifier:
+    """A step classifier with copies of the policy's transformer and head."""
+    parts = (copy.deepcopy(policy.model), copy.deepcopy(policy.get_output_embeddings()))
+    return StepClassifier(*parts, policy.config.hidden_size)
 
 
 def _step_loss(
     classifier: StepClassifier, inputs: StepInputs, target: torch.Tensor, rows: torch.Tensor
 ) -> torch.Tensor:
-    place = torch.full((len(inputs.ids),), -1, dtype=torch.int64)
-    place[rows] = torch.arange(len(rows))
-    chosen = place[inputs.row] >= 0
-    logits = classifier(inputs.ids[rows], inputs.attention[rows])
-    taken = logits[place[inputs.row[chosen]], inputs.position[chosen]]
-    return torch.nn.functional.binary_cross_entropy_with_logits(taken, target[chosen])
+    logits = classifier(inputs.take(rows))
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, target[inputs.steps_of(rows)])
 
 
 def process_reward_model(
@@ -160,23 +188,18 @@ def process_reward_model(
     }
 
     def make(folder: Path) -> None:
-        prompts, responses, labels = labelled_samples(
-            task, policy, tokenizer, "train", settings.responses, settings.label_noise, settings
-        )
+        sampled = labelled_samples(task, policy, tokenizer, "train", settings.responses, settings.label_noise, settings)
+        extra = practice_samples(task, settings)
+        prompts, responses, labels = sampled[0] + extra[0], sampled[1] + extra[1], sampled[2] + extra[2]
         model = train_step_classifier(
             policy, tokenizer, prompts, responses, labels, task.step_delimiter, settings, report
         )
         torch.save(model.state_dict(), folder / "classifier.pt")
 
     folder = cached_folder("process-reward-model", about, make)
-    classifier = StepClassifier(build_like(policy), policy.config.hidden_size)
+    classifier = _copy(policy)
     classifier.load_state_dict(torch.load(folder / "classifier.pt", weights_only=True))
     return ProcessRewardModel(classifier, tokenizer, task.step_delimiter)
-
-
-def build_like(policy: Any) -> Any:
-    """An empty backbone of a policy's shape."""
-    return type(policy.model)(policy.config)
 
 
 def quality(

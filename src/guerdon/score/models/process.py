@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from guerdon import ops
 from guerdon.rollouts import Rollouts
 from guerdon.score.verify.blocks import split_steps
 
 STEP_CAP = 100
 
+LEAST_LIKELY = -10.0
+"""Log-probabilities below this one tell a step classifier nothing more."""
+
 
 class StepClassifier(nn.Module):
-    """A transformer backbone with one logit a token: is the step that ends here right?
+    """Is a step right? Read from the state at its end, and from how likely the language model found its tokens.
+
+    A language model that could have written the step holds most of the answer in its own log-probabilities; from the
+    state alone the comparison of what was written with what was expected would have to be learnt first.
 
     Args:
         backbone: A transformers model that gives `last_hidden_state`.
+        vocabulary: Maps its states to logits of the next token.
         width: Its hidden size.
     """
 
-    def __init__(self, backbone: nn.Module, width: int) -> None:
+    def __init__(self, backbone: nn.Module, vocabulary: nn.Module, width: int) -> None:
         super().__init__()
         self.backbone = backbone
+        self.vocabulary = vocabulary
         self.head = nn.Linear(width, 1)
+        self.trust = nn.Parameter(torch.tensor(0.5))
 
-    def forward(self, ids: Tensor, attention: Tensor) -> Tensor:
-        """Logits of every token.
-
-        Args:
-            ids: (B, L) int64, padded on the right.
-            attention: (B, L) int64, 0 on padding.
-
-        Returns:
-            (B, L) float32.
-        """
-        hidden = self.backbone(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
-        logits: Tensor = self.head(hidden).squeeze(-1).float()
+    def forward(self, inputs: StepInputs) -> Tensor:
+        """(P,) float32 logits, one for each step of the inputs."""
+        hidden = self.backbone(input_ids=inputs.ids, attention_mask=inputs.attention, use_cache=False).last_hidden_state
+        likelihood = ops.token_logprobs(self.vocabulary(hidden[:, :-1]), inputs.ids[:, 1:])
+        total = nn.functional.pad(likelihood.clamp(min=LEAST_LIKELY), (1, 0)).cumsum(1)
+        before = (inputs.position - inputs.length).clamp(min=0)
+        surprise = total[inputs.row, inputs.position] - total[inputs.row, before]
+        logits: Tensor = self.head(hidden[inputs.row, inputs.position]).squeeze(-1).float() + self.trust * surprise
         return logits
 
 
@@ -53,6 +59,7 @@ class StepInputs:
         row: (P,) int64, the row of each step.
         position: (P,) int64, its last token.
         index: (P,) int64, its number in the response.
+        length: (P,) int64, its number of tokens.
     """
 
     ids: Tensor
@@ -60,6 +67,29 @@ class StepInputs:
     row: Tensor
     position: Tensor
     index: Tensor
+    length: Tensor
+
+    def take(self, rows: Tensor) -> StepInputs:
+        """The inputs of some rows, which are numbered anew."""
+        place = torch.full((len(self.ids),), -1, dtype=torch.int64)
+        place[rows] = torch.arange(len(rows))
+        chosen = self.steps_of(rows)
+        return StepInputs(
+            self.ids[rows],
+            self.attention[rows],
+            place[self.row[chosen]],
+            self.position[chosen],
+            self.index[chosen],
+            self.length[chosen],
+        )
+
+    def steps_of(self, rows: Tensor) -> Tensor:
+        """(P,) bool: the steps of some rows."""
+        return torch.isin(self.row, rows)
+
+    def to(self, device: torch.device) -> StepInputs:
+        """The inputs on another device."""
+        return StepInputs(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def step_inputs(
@@ -75,7 +105,7 @@ def step_inputs(
         cap: Only so many steps of a response are taken.
     """
     rows: list[list[int]] = []
-    ends: list[tuple[int, int, int]] = []
+    ends: list[tuple[int, int, int, int]] = []
     for number, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         spans = split_steps(response, delimiter)[:cap]
         pieces = [prompt, *(response[start:end] for start, end in spans)]
@@ -83,7 +113,7 @@ def step_inputs(
         for index, ids in enumerate(tokenizer(pieces, add_special_tokens=False)["input_ids"]):
             tokens += ids
             if index and tokens:
-                ends.append((number, len(tokens) - 1, index - 1))
+                ends.append((number, len(tokens) - 1, index - 1, len(ids)))
         rows.append(tokens)
     width = max((len(row) for row in rows), default=0)
     ids = torch.zeros(len(rows), max(width, 1), dtype=torch.int64)
@@ -91,15 +121,15 @@ def step_inputs(
     for number, row in enumerate(rows):
         ids[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
         attention[number, : len(row)] = 1
-    table = torch.tensor(ends, dtype=torch.int64).reshape(-1, 3)
-    return StepInputs(ids, attention, table[:, 0], table[:, 1], table[:, 2])
+    table = torch.tensor(ends, dtype=torch.int64).reshape(-1, 4)
+    return StepInputs(ids, attention, *table.unbind(1))
 
 
 class ProcessRewardModel:
     """Fills `process` with the probability that each step is right.
 
     Args:
-        model: Maps (ids, attention) to logits (B, L); a `StepClassifier`.
+        model: Maps `StepInputs` to one logit a step; a `StepClassifier`.
         tokenizer: Its tokenizer.
         delimiter: Text that ends a step.
         batch_size: Responses at a time.
@@ -143,8 +173,7 @@ class ProcessRewardModel:
         scores = torch.full((len(prompts), width), torch.nan)
         if width:
             device = next(self.model.parameters()).device
-            logits = self.model(inputs.ids.to(device), inputs.attention.to(device)).cpu()
-            scores[inputs.row, inputs.index] = torch.sigmoid(logits[inputs.row, inputs.position])
+            scores[inputs.row, inputs.index] = torch.sigmoid(self.model(inputs.to(device)).cpu())
         return scores
 
     def __call__(self, rollouts: Rollouts) -> Rollouts:
