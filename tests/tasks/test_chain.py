@@ -90,6 +90,21 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         get_task("reasoning-gym:chain_sums")
 
 
+def test_a_number_in_a_sentence_is_an_answer() -> None:
+    pytest.importorskip("reasoning_gym")
+    from guerdon.tasks.reasoning_gym import final_answer
+
+    for response in ("The final answer is 3.\n", "8 - 5 = 3", "<answer>3</answer>", "so\n**3**"):
+        assert final_answer(response, "3") == "3"
+    assert final_answer("8 - 5 =", "3") == "5"
+    assert final_answer("I do not know", "3") == "I do not know"
+    assert final_answer("it is 4 x", "x y") == "it is 4 x"
+    task = get_task("reasoning-gym:chain_sum", max_terms=2, max_digits=1)
+    problem = task.problems("train", 1, 0)[0]
+    row = {**problem.columns, "prompt": problem.prompt, "target": problem.target}
+    assert task.verify(f"The answer is {problem.target}.", problem.target, row).reward == 1.0
+
+
 def test_reasoning_gym_scores_its_own_answers() -> None:
     task = get_task("reasoning-gym:chain_sum")
     problems = task.problems("train", 5, 0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from guerdon.overrides import nearest
 from guerdon.score.verdict import Verdict
+from guerdon.score.verify.answers import last_number
 from guerdon.score.verify.blocks import extract_blocks
 from guerdon.tasks.task import Problem, Split
 
@@ -16,11 +18,15 @@ INSTRUCTION = "Give only the final answer."
 _TEST_SHARE = 4  # one question in so many is held out
 _TRIES = 40
 _SIZE = 1_000_000  # of every data set that is drawn from; entries are made one by one
+_NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(?:\.[0-9]+)?")
 _KEPT = 20_000  # entries that are remembered
 
 
 def final_answer(response: str, target: str) -> str:
     r"""The answer in a response: its last `<answer>` block, or else as many last lines as the reference answer has.
+
+    Where the reference answer is a number, the last number of the last line is taken: small models rarely write a
+    number alone, however they are asked, and a right answer in a sentence is right.
 
     Args:
         response: What the policy wrote.
@@ -28,14 +34,18 @@ def final_answer(response: str, target: str) -> str:
 
     Example:
         >>> final_answer("Let me see.\n1 2\n3 4\n", "5 6\n7 8"), final_answer("2+2\n= 4\n", "4")
-        ('1 2\n3 4', '= 4')
+        ('1 2\n3 4', '4')
     """
     tagged = extract_blocks(response, ("answer",))["answer"]
     if tagged:
         return tagged[-1]
     height = target.strip("\n").count("\n") + 1
     lines = response.rstrip().splitlines()[-height:]
-    return "\n".join(lines) if height > 1 else "".join(lines).strip()
+    if height > 1:
+        return "\n".join(lines)
+    line = "".join(lines).strip()
+    number = last_number(line) if _NUMBER.fullmatch(target.strip()) else None
+    return line if number is None else number
 
 
 def _held_out(question: str) -> bool:
