@@ -59,6 +59,7 @@ docs-serve: $(DOCS_STAMP) tables ## show the documentation on a local port, foll
 tables: $(STAMP) ## write the tables of README.md and docs/ anew from the code and the results
 	$(BIN)/python -m tools.papers_table
 	$(BIN)/python -m tools.results_tables
+	$(BIN)/python -m tools.stage_tables
 
 verl: $(VERL_STAMP) ## add verl to .venv, for the benchmarks against it
 

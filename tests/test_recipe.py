@@ -188,3 +188,22 @@ def test_surrogate_pieces_add_up_and_match_the_formula() -> None:
     torch.testing.assert_close(whole, (loss * value.mask).sum() / value.mask.sum())
     with pytest.raises(ValueError, match="expected ref_logprobs"):
         ClippedSurrogate(kl_coef=0.1)(logprobs, batch)
+
+
+def test_every_shape_says_what_it_changed() -> None:
+    rollouts = Rollouts(
+        group=torch.zeros(4, dtype=torch.int64),
+        mask=torch.ones(4, 1, dtype=torch.bool),
+        step=torch.zeros(4, 1, dtype=torch.int64),
+        outcome=torch.tensor([1.0, -1.0, 3.0, torch.nan]),
+        process=torch.tensor([[0.5], [-0.5], [torch.nan], [0.25]]),
+    )
+    stages = (Scale(-1.0), Clip(-1.0, 1.0), Scale(2.0, target="process"))
+    metrics = Recipe(shape=stages, credit=GroupNormalized())(rollouts).metrics
+    assert metrics["shape/Scale.0/outcome_sign_flips"] == 1.0
+    assert metrics["shape/Scale.0/process_changed"] == 0.0
+    assert metrics["shape/Clip/outcome_changed"] == pytest.approx(1 / 3)
+    assert metrics["shape/Clip/outcome_sign_flips"] == 0.0
+    assert metrics["shape/Clip/outcome_mean"] == pytest.approx(-1 / 3)
+    assert metrics["shape/Scale.2/process_changed"] == 1.0
+    assert metrics["shape/Scale.2/process_std"] == pytest.approx(torch.tensor([1.0, -1.0, 0.5]).std().item())

@@ -1,12 +1,18 @@
-"""A hook of mkdocs: pages of the site whose text is a file at the root of the repository."""
+"""Hooks of mkdocs: pages whose text is a file at the root of the repository, and the pictures of the stages."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tools.generated import ROOT
+from tools.stage_pictures import draw_all
 
 FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+
+
+def on_pre_build(**kwargs: Any) -> None:
+    """Draw what every stage does to a small group."""
+    draw_all(ROOT / "docs" / "images" / "stages")
 
 
 def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `guerdon train | reproduce | replay | papers | bench`."""
+"""The command line: `guerdon train | reproduce | replay | score | serve | stages | papers | bench`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from guerdon import __version__
-from guerdon.commands import bench, papers, replay, reproduce, train
+from guerdon.commands import bench, papers, replay, reproduce, score, serve, stages, train
 
 MISUSE, FAILURE = 2, 1
 EXAMPLES = """examples:
@@ -20,6 +20,8 @@ EXAMPLES = """examples:
   guerdon train --resume runs/prof                    go on after an interruption
   guerdon replay runs/prof --recipe prof --set select.mode=joint
   guerdon reproduce prof --seeds 5                    run the paper's claim
+  guerdon score samples.jsonl --verifier math -o scored.jsonl
+  guerdon serve --verifier math                       score over HTTP
   guerdon papers --json
 """
 
@@ -54,7 +56,7 @@ def parser() -> Parser:
     root.add_argument("--version", action="version", version=f"guerdon {__version__}")
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = root.add_subparsers(dest="command", metavar="command", required=True, parser_class=Parser)
-    for module in (train, reproduce, replay, papers, bench):
+    for module in (train, reproduce, replay, score, serve, stages, papers, bench):
         module.add(commands)
     return root
 

@@ -44,7 +44,7 @@ def apply_overrides(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     Example:
         >>> from guerdon.credit import GroupNormalized
         >>> apply_overrides(Recipe(credit=GroupNormalized()), ["credit.scale=none"]).credit
-        GroupNormalized(scale='none', ddof=1, eps=0.0001, singleton='zero')
+        GroupNormalized(scale='none', ddof=1, eps=0.0001, singleton='zero', clip=None, by=())
     """
     for setting in settings:
         path, equals, text = setting.partition("=")

@@ -134,10 +134,11 @@ class Recipe:
     def run_rest(self, scored: Rollouts, metrics: dict[str, float], *, learn: bool = False) -> Batch:
         """Run shape, select and credit on scored rollouts, adding to `metrics`."""
         shaped = scored
-        for shaping in self.shape:
-            shaped = _expect_rollouts(shaping, shaping(shaped), len(shaped))
-            metrics[f"shape/{stage_name(shaping)}/outcome_mean"] = _mean(shaped.outcome)
-            metrics[f"shape/{stage_name(shaping)}/outcome_std"] = _std(shaped.outcome)
+        for name, shaping in zip(_names(self.shape), self.shape, strict=True):
+            before, shaped = shaped, _expect_rollouts(shaping, shaping(shaped), len(shaped))
+            for reward in ("outcome", "process") if shaped.n_steps else ("outcome",):
+                for metric, value in _change(getattr(before, reward), getattr(shaped, reward)).items():
+                    metrics[f"shape/{name}/{reward}_{metric}"] = value
         selection = self._select(shaped, metrics)
         kept = shaped[selection.kept]
         rows = selection.kept.nonzero().squeeze(1)
@@ -235,6 +236,26 @@ def _expect_rollouts(stage: object, value: object, rows: int) -> Rollouts:
 def _update(stage: Any, rollouts: Rollouts, metrics: dict[str, float]) -> None:
     for name, value in stage.update(rollouts).items():
         metrics[f"update/{stage_name(stage)}/{name}"] = float(value)
+
+
+def _names(stages: Sequence[Any]) -> list[str]:
+    """The names of stages, numbered where two have the same."""
+    names = [stage_name(stage) for stage in stages]
+    return [name if names.count(name) == 1 else f"{name}.{index}" for index, name in enumerate(names)]
+
+
+def _change(before: Tensor, after: Tensor) -> dict[str, float]:
+    """What a stage made of rewards: mean and spread, and the shares of them that changed, and that changed sign."""
+    known = ~torch.isnan(before) & ~torch.isnan(after)
+    number = max(int(known.sum()), 1)
+    changed = (before != after) & known
+    flipped = (torch.sign(before) * torch.sign(after) < 0) & known
+    return {
+        "mean": _mean(after),
+        "std": _std(after),
+        "changed": float(changed.sum()) / number,
+        "sign_flips": float(flipped.sum()) / number,
+    }
 
 
 def _mean(values: Tensor) -> float:

@@ -113,3 +113,17 @@ def test_vllm_settings_reach_trl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert given["use_vllm"] is True
     assert given["vllm_mode"] == "server"
     assert given["num_generations"] == 8
+
+
+def test_stages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stages", "--json"]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    assert list(listing) == ["rollout", "score", "shape", "select", "credit", "objective"]
+    credit = {entry["name"]: entry for entry in listing["credit"]}
+    assert credit["GroupNormalized"]["fields"]["eps"] == "0.0001"
+    assert "2402.03300" in credit["GroupNormalized"]["arxiv"]
+    assert all(entry["meaning"] for entries in listing.values() for entry in entries)
+    assert main(["stages", "select"]) == 0
+    shown = capsys.readouterr().out
+    assert "ConsistencyFilter(" in shown
+    assert "GroupNormalized" not in shown

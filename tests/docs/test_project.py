@@ -18,7 +18,7 @@ import guerdon
 from guerdon.claims import judge
 from guerdon.papers import prof
 from tests.docs.pages import ROOT, pages
-from tools import papers_table, results_tables
+from tools import papers_table, results_tables, stage_pictures, stage_tables
 from tools.generated import current, replaced
 
 PACKAGE = ROOT / "src" / "guerdon"
@@ -176,3 +176,21 @@ def test_typed_marker_and_licence_are_there() -> None:
     assert (PACKAGE / "py.typed").is_file()
     assert "Apache License" in (ROOT / "LICENSE").read_text()
     assert project()["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("shelf", stage_tables.SHELVES)
+def test_the_page_of_a_shelf_is_current(shelf: str) -> None:
+    assert current(ROOT / "docs" / "stages" / f"{shelf}.md", "stages", stage_tables.page(shelf)), "run `make tables`"
+
+
+def test_stages_are_drawn(tmp_path: Path) -> None:
+    from guerdon.credit import GAE, GroupNormalized
+    from guerdon.objective import ClippedSurrogate
+    from guerdon.shape import Clip, Scale
+
+    assert stage_pictures.drawable("credit", GAE)
+    assert not stage_pictures.drawable("shape", Clip)
+    assert not stage_pictures.drawable("shape", Scale)
+    assert not stage_pictures.drawable("objective", ClippedSurrogate)
+    stage_pictures.draw("credit", GroupNormalized, tmp_path / "a.svg")
+    assert "advantage of every token" in (tmp_path / "a.svg").read_text()

@@ -89,3 +89,16 @@ def test_disjoint_pairs_join_the_best_with_the_worst(seed: int, rows: int) -> No
     assert len({row for pair in pairs for row in pair}) == 2 * len(pairs)
     assert all(key[a] == key[b] for a, b in pairs)
     assert sorted(float(score[a] - score[b]) for a, b in pairs) == sorted(expected)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.9, 0.99, 1.0])
+@pytest.mark.parametrize("width", [1, 6, 64, 70])
+def test_one_row_with_holes(gamma: float, width: int) -> None:
+    x = torch.randn(1, width, generator=torch.Generator().manual_seed(width))
+    mask = torch.arange(width)[None] % 3 != 1
+    expected, later = torch.zeros(1, width), 0.0
+    for place in reversed(range(width)):
+        if mask[0, place]:
+            later = float(x[0, place]) + gamma * later
+            expected[0, place] = later
+    torch.testing.assert_close(ops.discounted_suffix(x, mask, gamma), expected)

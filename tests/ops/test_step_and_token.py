@@ -266,4 +266,6 @@ def test_small_ones() -> None:
     ]
     assert ops.ngram_repetition("a b a b", 2) == pytest.approx(1 / 3)
     assert ops.ngram_repetition("a b a b", 2, "positions") == pytest.approx(2 / 3)
+    assert ops.ngram_repetition("a a a a a", 1) == pytest.approx(1 / 5)
+    assert ops.ngram_repetition("a a a a a", 1, "positions") == 1.0
     assert ops.ngram_repetition("a", 2) == 0.0

@@ -22,7 +22,24 @@ def over_tokens(advantage: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (B, T) float32, 0 outside the mask.
     """
-    return advantage.to(torch.float32)[:, None] * mask
+    return ops.over_tokens(advantage.to(torch.float32), mask)
+
+
+def compared_rows(rollouts: Rollouts, by: tuple[str, ...]) -> Tensor:
+    """Keys of the rows that are compared with each other: those of a group that are equal in some columns.
+
+    Args:
+        rollouts: B responses.
+        by: Names of columns of hashable values; none = the groups themselves.
+
+    Returns:
+        (B,) int64.
+    """
+    if not by:
+        return rollouts.group
+    cells = list(zip(rollouts.group.tolist(), *(rollouts.column(name) for name in by), strict=True))
+    number = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
+    return torch.tensor([number[cell] for cell in cells], dtype=torch.int64, device=rollouts.device)
 
 
 @dataclass(frozen=True)
@@ -31,17 +48,30 @@ class GroupNormalized:
 
     With the defaults it is TRL's. Rows that could not be scored take no part and get 0, as do groups without spread.
 
+    Example:
+        >>> import torch
+        >>> from guerdon import Rollouts
+        >>> rollouts = Rollouts(
+        ...     group=torch.tensor([0, 0]), mask=torch.ones(2, 1, dtype=torch.bool), outcome=torch.tensor([3.0, 1.0])
+        ... )
+        >>> GroupNormalized(scale="none")(rollouts).flatten().tolist()
+        [1.0, -1.0]
+
     Attributes:
         scale: Which standard deviation divides: of the "group", of the "batch", or "none" (Dr. GRPO).
         ddof: Degrees of freedom taken off in the standard deviation.
         eps: Is added to the standard deviation.
         singleton: What a group of one scored row gets: "zero", its "raw" outcome, or "raise".
+        clip: Bound of the advantage, after it was normalised; None = no bound.
+        by: Names of columns: only rows of a group that are equal in them are compared (`kind`, say).
     """
 
     scale: str = "group"
     ddof: int = 1
     eps: float = 1e-4
     singleton: str = "zero"
+    clip: float | None = None
+    by: tuple[str, ...] = ()
     reads: ClassVar[tuple[str, ...]] = ("outcome", "group", "mask")
     writes: ClassVar[tuple[str, ...]] = ("advantages",)
 
@@ -50,17 +80,21 @@ class GroupNormalized:
             raise ValueError(f"GroupNormalized.scale is {self.scale!r}: expected 'group', 'batch' or 'none'")
         if self.singleton not in ("zero", "raw", "raise"):
             raise ValueError(f"GroupNormalized.singleton is {self.singleton!r}: expected 'zero', 'raw' or 'raise'")
+        if self.clip is not None and not self.clip > 0.0:
+            raise ValueError(f"GroupNormalized.clip is {self.clip}: expected a number above 0, or None")
 
     def __call__(self, rollouts: Rollouts) -> Tensor:
         """Return (B, T) advantages."""
         advantage = ops.normalize(
             rollouts.outcome,
-            rollouts.group,
+            compared_rows(rollouts, self.by),
             scale=self.scale,
             ddof=self.ddof,
             eps=self.eps,
             singleton=self.singleton,
         )
+        if self.clip is not None:
+            advantage = advantage.clamp(-self.clip, self.clip)
         return over_tokens(advantage, rollouts.mask)
 
 

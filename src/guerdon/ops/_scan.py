@@ -120,7 +120,8 @@ def masked_suffix(x: Tensor, mask: Tensor, decay: float) -> Tensor:
     # weight = decay^(masked-in positions of the block up to and with this one)
     weight = torch.cumprod((mask * (decay - 1.0)).add_(1.0).view(rows, blocks, block), 2)
     inclusive = torch.cumsum(pieces * weight, 2)
-    heads = general_suffix(inclusive[:, :, -1], weight[:, :, -1])
+    # A copy, since a single block's scan is its argument itself.
+    heads = general_suffix(inclusive[:, :, -1].clone(), weight[:, :, -1])
     rest = torch.sub(heads[:, :, None], inclusive, out=inclusive)
     return rest.div_(weight).add_(pieces).view(rows, blocks * block)[:, :width]
 

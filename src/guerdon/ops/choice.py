@@ -153,7 +153,7 @@ def class_weights(label: Tensor, key: Tensor) -> Tensor:
         key: (N,) int64.
 
     Returns:
-        (N,) float32.
+        (N,) float32; float64 where the labels are.
     """
     expect_shape("key", key, tuple(label.shape), "label")
     positive = label.double()
@@ -161,7 +161,8 @@ def class_weights(label: Tensor, key: Tensor) -> Tensor:
     number = _total(torch.ones_like(positive), dense, len(ids))[dense]
     right = _total(positive, dense, len(ids))[dense]
     same = torch.where(positive > 0, right, number - right)
-    return torch.where(same < number, number / (2 * same.clamp(min=1)), 1.0).to(torch.float32)
+    weight = torch.where(same < number, number / (2 * same.clamp(min=1)), 1.0)
+    return weight if label.dtype == torch.float64 else weight.float()
 
 
 def allocate(n_groups: int, total: int, device: torch.device | str = "cpu") -> Tensor:

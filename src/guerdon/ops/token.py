@@ -273,7 +273,8 @@ def ngram_repetition(tokens: Sequence[Hashable] | str, n: int, count: str = "dis
     Args:
         tokens: Words or token ids; a text is split at white space.
         n: Length of the n-grams.
-        count: "distinct" = 1 - distinct n-grams / n-grams; "positions" = share of n-grams that occur more than once.
+        count: What is counted of the n-grams that occur more than once: each "distinct" one once (arXiv 2505.22653), or
+            all their "positions". Divided by the number of n-grams.
 
     Returns:
         A share in [0, 1]; 0 for texts of fewer than n tokens.
@@ -285,7 +286,5 @@ def ngram_repetition(tokens: Sequence[Hashable] | str, n: int, count: str = "dis
     grams = [tuple(items[start : start + n]) for start in range(len(items) - n + 1)]
     if not grams:
         return 0.0
-    if count == "distinct":
-        return 1.0 - len(set(grams)) / len(grams)
-    seen = Counter(grams)
-    return sum(1 for gram in grams if seen[gram] > 1) / len(grams)
+    repeated = [number for number in Counter(grams).values() if number > 1]
+    return (len(repeated) if count == "distinct" else sum(repeated)) / len(grams)

@@ -1,6 +1,59 @@
 """Stages that turn rewards into other rewards."""
 
 from guerdon.shape.blend import Blend, combine
+from guerdon.shape.chain import Chain, chain
+from guerdon.shape.delta import Delta, RefineProcess, delta, refine_process
 from guerdon.shape.elementwise import Clip, Scale, clip, scale
+from guerdon.shape.entity_aware import EntityAware, entity_aware_rewards
+from guerdon.shape.gate import Gate, GatedTurns, gate, gated_sum, turn_rewards
+from guerdon.shape.learnability import Learnability, learnability_reward
+from guerdon.shape.length_penalty import (
+    LengthPenalty,
+    correctness_ratio,
+    group_length_penalty,
+    grpo_lambda_rewards,
+    length_penalised,
+    length_penalty_reward,
+    length_reward,
+    top_lambda_groups,
+)
+from guerdon.shape.log_boost import LogBoost, ReshapeNegatives, Squash, log_boost, reshape_negatives, squash
+from guerdon.shape.noise import (
+    CalibrateWithPatterns,
+    NoisyReward,
+    PatternsIfWrong,
+    calibrate_with_rpr,
+    flip_rewards,
+    patterns_if_wrong,
+)
+from guerdon.shape.outcome_shift import OutcomeShift, renorm
+from guerdon.shape.prefer_direct import PreferDirect, adaptive_group_scores
+from guerdon.shape.preference import (
+    LogSigmoidCentred,
+    PreferenceAsReward,
+    combine_lsc,
+    good_probability,
+    lsc,
+    par,
+)
+from guerdon.shape.running import Running, RunningReward
+from guerdon.shape.thought_rewards import (
+    ThoughtRewards,
+    adaptive_scale,
+    labels_from_matching,
+    labels_from_reflections,
+    thought_rewards,
+)
+from guerdon.shape.trust import TrustRewards, TrustWeighted, trust_rewards, trust_weight
 
-__all__ = ["Blend", "Clip", "Scale", "clip", "combine", "scale"]
+__all__ = [
+    "Blend", "CalibrateWithPatterns", "Chain", "Clip", "Delta", "EntityAware", "Gate", "GatedTurns", "Learnability",
+    "LengthPenalty", "LogBoost", "LogSigmoidCentred", "NoisyReward", "OutcomeShift", "PatternsIfWrong", "PreferDirect",
+    "PreferenceAsReward", "RefineProcess", "ReshapeNegatives", "Running", "RunningReward", "Scale", "Squash",
+    "ThoughtRewards", "TrustRewards", "TrustWeighted", "adaptive_group_scores", "adaptive_scale", "calibrate_with_rpr",
+    "chain", "clip", "combine", "combine_lsc", "correctness_ratio", "delta", "entity_aware_rewards", "flip_rewards",
+    "gate", "gated_sum", "good_probability", "group_length_penalty", "grpo_lambda_rewards", "labels_from_matching",
+    "labels_from_reflections", "learnability_reward", "length_penalised", "length_penalty_reward", "length_reward",
+    "log_boost", "lsc", "par", "patterns_if_wrong", "refine_process", "renorm", "reshape_negatives", "scale", "squash",
+    "thought_rewards", "top_lambda_groups", "trust_rewards", "trust_weight", "turn_rewards",
+]  # fmt: skip

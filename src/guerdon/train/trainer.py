@@ -213,6 +213,9 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
 
     def _attach(self, output: dict[str, Any], batch: Batch, count: int) -> dict[str, Any]:
         """Put the recipe's advantages and choice of rows into TRL's batch."""
+        if hasattr(self.recipe.objective, "prepare"):
+            # What the loss needs to know of the whole batch is noted before the batch is cut.
+            batch = self.recipe.objective.prepare(batch)
         training = batch.training
         self._training_batch = training
         offset, width = self.accelerator.process_index * count, output["completion_ids"].size(1)
@@ -248,8 +251,12 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         silent = pick_rows(output, [0])
         silent["completion_mask"] = torch.zeros_like(silent["completion_mask"])
         silent["advantages"] = torch.zeros_like(silent["advantages"])
-        chosen = shuffle_sequence_dict(pick_rows(output, rows)) if rows else silent
-        sizes = piece_sizes(len(rows), self.args.steps_per_generation)
+        if getattr(self.recipe.objective, "needs_whole_groups", False):
+            rows, sizes = self._by_group(rows, output["training_position"])
+            chosen = pick_rows(output, rows) if rows else silent
+        else:
+            sizes = piece_sizes(len(rows), self.args.steps_per_generation)
+            chosen = shuffle_sequence_dict(pick_rows(output, rows)) if rows else silent
         heights = self._heights(sizes)
         pieces = cut(chosen, sizes, heights, silent)
         assert self._training_batch is not None
@@ -261,6 +268,26 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
             scale = counted * share if size else 0.0
             piece["loss_scale"] = torch.tensor(scale, device=self.accelerator.device)
         return [unsplit_pixel_values_by_grid(piece) for piece in pieces]
+
+    def _by_group(self, rows: list[int], position: Tensor) -> tuple[list[int], list[int]]:
+        """The rows in an order in which every piece holds whole groups, and the sizes of the pieces."""
+        assert self._training_batch is not None
+        number = self.num_generations
+        if len(position) % number:
+            raise ValueError(
+                f"{stage_name(self.recipe.objective)} needs whole groups, but a process has {len(position)} responses "
+                f"and a group {number}: expected a multiple"
+            )
+        key = self._training_batch.rollouts.group[position[rows]].tolist() if rows else []
+        members: dict[int, list[int]] = {}
+        for row, group in zip(rows, key, strict=True):
+            members.setdefault(group, []).append(row)
+        groups = [list(members.values())[index] for index in torch.randperm(len(members)).tolist()]
+        ordered, sizes, first = [], [], 0
+        for count in piece_sizes(len(groups), self.args.steps_per_generation):
+            part = [row for group in groups[first : first + count] for row in group]
+            ordered, sizes, first = ordered + part, [*sizes, len(part)], first + count
+        return ordered, sizes
 
     def _heights(self, sizes: list[int]) -> list[int]:
         """Rows of each piece with silent ones, which make TRL's metrics of equal size in all processes."""
@@ -395,9 +422,8 @@ def _reconcile(recipe: Recipe, args: GRPOConfig) -> None:
     weight = float(getattr(recipe.objective, "kl_coef", 0.0))
     if args.beta not in (0.0, weight):
         raise ValueError(f"beta is {args.beta} but the objective weighs the KL by {weight}: give only the objective's")
-    args.beta = weight
-    if weight == 0.0 and "ref_logprobs" in reads(recipe.objective):
-        raise ValueError("the objective reads ref_logprobs: expected it to have a kl_coef above 0")
+    # TRL asks the reference policy where its own weight of the KL is not 0; its loss, which uses it, is not called.
+    args.beta = weight or float("ref_logprobs" in reads(recipe.objective))
     refused = {"entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0}
     refused["off_policy_mask_threshold"] = None  # type: ignore[assignment]
     for name, neutral in refused.items():

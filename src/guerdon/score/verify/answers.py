@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import unicodedata
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from guerdon.score.verdict import Verdict
+from guerdon.score.verify.extract import boxes, last_boxed
+from guerdon.score.verify.fast_path import decide
 from guerdon.score.verify.guard import MAX_LENGTH, refusal
+from guerdon.score.verify.kinds import Value
+from guerdon.score.verify.latex import squeezed, tidy
 from guerdon.score.verify.numbers import AbsurdNumberError, last_number, parse_number, without_delimiters
+from guerdon.score.verify.reading import read
+from guerdon.score.verify.symbolic import UnparsedError, equal_by_math_verify
+from guerdon.score.verify.well_formed import problem
 
 __all__ = ["KINDS", "Kind", "answers_match", "boxes", "choice_letter", "last_boxed", "last_number", "parse_number"]
 
@@ -20,9 +25,8 @@ KINDS = ("math", "choice", "string", "number")
 """What an answer can be compared as."""
 
 _NAN = float("nan")
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
-_BRACE_OR_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*\{|\\.|[{}]", re.DOTALL)
-_BARE_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*(\\[A-Za-z]+|[^\s{}\\])")
+_WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,18}")
+_KNOWN_NUMERALS = frozenset("\u00b2\u00b3\u00bc\u00bd\u00be")  # as tidy spells them out
 _LETTER = r"[(\[{]*([A-Za-z])[)\]}]*"
 _CHOICE_ALONE = re.compile(rf"[\s*$\"'.:]*{_LETTER}[\s*$\"'.:,;]*")
 _CHOICE_THEN_TEXT = re.compile(r"[\s*$\"']*(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])[).:])\s.*", re.DOTALL)
@@ -30,48 +34,6 @@ _CHOICE_SAID = re.compile(
     r"\b(?:answer|option|choice)\b(?:\s+is)?(?:\s+option)?\s*:?[\s*$\"']*(?:\(([A-Za-z])\)|([A-Z])(?![A-Za-z']))"
 )
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|operatorname|mbox)\s*\{([^{}]*)\}")
-
-
-def boxes(text: str) -> list[str]:
-    r"""The contents of all complete LaTeX boxes that do not stand inside another complete one, in order.
-
-    Braces are matched; escaped ones (`\{`) do not count; `\boxed 7` holds one character or command.
-
-    Args:
-        text: Any text; the time is linear in its length.
-
-    Example:
-        >>> boxes("so \\boxed{\\frac{1}{2}} or \\fbox{3}, \\boxed{unfinished")
-        ['\\frac{1}{2}', '3']
-    """
-    spans = [(match.start(), match.start(1), match.end(1)) for match in _BARE_BOX.finditer(text)]
-    open_braces: list[tuple[int, int] | None] = []  # for each open brace: start of the box and of its content
-    for token in _BRACE_OR_BOX.finditer(text):
-        if token[0] == "{":
-            open_braces.append(None)
-        elif token[0] == "}":
-            box = open_braces.pop() if open_braces else None
-            if box is not None:
-                spans.append((*box, token.start()))
-        elif token[0].endswith("{") and _BOX.match(token[0]):
-            open_braces.append((token.start(), token.end()))
-    found, reached = [], 0
-    for outer, start, end in sorted(spans):
-        if outer >= reached:
-            found.append(text[start:end])
-            reached = end
-    return found
-
-
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last complete `\boxed{...}` (or `\fbox{...}`) of a text; None if there is none.
-
-    Example:
-        >>> last_boxed("first \\boxed{1}, then \\boxed{\\frac{1}{2}}.")
-        '\\frac{1}{2}'
-    """
-    found = boxes(text)
-    return found[-1] if found else None
 
 
 def answers_match(prediction: str | None, gold: str, kind: Kind = "math") -> Verdict:
@@ -185,84 +147,61 @@ def _number(prediction: str, gold: str) -> tuple[float, str]:
 
 
 def _math(prediction: str, gold: str) -> tuple[float, str]:
-    if _plain_latex(prediction) == _plain_latex(gold):
+    if _WHOLE_NUMBER.fullmatch(prediction) and _WHOLE_NUMBER.fullmatch(gold):
+        return _equal(int(prediction) == int(gold), gold)
+    if prediction == gold or plain(prediction) == plain(gold):
         return 1.0, ""
     if _foreign_digits(prediction) and not _foreign_digits(gold):
         return 0.0, "has digits or numerals other than 0 to 9"
-    try:
-        reference = parse_number(gold)
-    except AbsurdNumberError as error:
-        return _NAN, f"the reference answer is {error}"
-    try:
-        value = parse_number(prediction)
-    except AbsurdNumberError as error:
-        return (_NAN if reference is None else 0.0), str(error)
-    if value is not None and reference is not None and (value == reference or _both_integers(value, reference)):
-        return _equal(value == reference, gold)
-    if _ambiguous(prediction):
-        return 0.0, "holds more than one formula"
+    absurd = _absurd(gold)
+    if absurd:
+        return _NAN, f"the reference answer is {absurd}"
+    absurd = _absurd(prediction)
+    if absurd:
+        return (_NAN if parse_number(gold) is None else 0.0), absurd
+    found = decide(prediction, gold)
+    if found is not None:
+        return _equal(found, gold)
+    wrong = problem(prediction, gold)
+    if wrong:
+        return 0.0, wrong
     for what, text in (("the answer", prediction), ("the reference answer", gold)):
-        problem = refusal(text)
-        if problem:
-            return _NAN, f"{what}: {problem}"
+        refused = refusal(text)
+        if refused:
+            return _NAN, f"{what}: {refused}"
+    return _symbolic(prediction, gold)
+
+
+@lru_cache(maxsize=8192)
+def _absurd(text: str) -> str:
     try:
-        return _by_math_verify(prediction, gold)
+        parse_number(text)
+    except AbsurdNumberError as error:
+        return str(error)
+    return ""
+
+
+def _symbolic(prediction: str, gold: str) -> tuple[float, str]:
+    try:
+        return _equal(equal_by_math_verify(prediction, gold, whole=isinstance(read(tidy(gold)), Value)), gold)
+    except TimeoutError as error:
+        return _NAN, f"math-verify: {error}"
+    except UnparsedError as error:
+        return _NAN, str(error)
     except Exception as error:
         return _NAN, f"math-verify: {type(error).__name__}: {error}"[:300]
 
 
-def _both_integers(left: Fraction, right: Fraction) -> bool:
-    return left.denominator == right.denominator == 1
+def plain(text: str) -> str:
+    """A spelling that is equal for texts that differ in style alone.
 
-
-def _ambiguous(prediction: str) -> bool:
-    """Whether there is a formula between dollars and something to compute outside it, or several such formulas."""
-    body = re.sub(r"\\\$", "", without_delimiters(prediction))
-    parts = re.split(r"\$+", body)
-    outside, formulas = parts[::2], parts[1::2]
-    return len(formulas) > 1 or (bool(formulas) and any(re.search(r"[0-9\\]", part) for part in outside))
+    Args:
+        text: An answer.
+    """
+    return squeezed(tidy(text))
 
 
 def _foreign_digits(text: str) -> bool:
-    return any(character.isnumeric() and not character.isascii() for character in text)
-
-
-def _plain_latex(text: str) -> str:
-    """A spelling that is equal for texts that differ in style alone."""
-    text = without_delimiters(text).removesuffix(".")
-    text = re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", text)
-    text = re.sub(r"\\(?:left|right)(?![A-Za-z])|\\[,;:!]|\\(?:quad|qquad)(?![A-Za-z])", "", text)
-    text = _WRAPPED.sub(r"\1", text).replace("\\%", "%").replace("\\$", "$").replace("\u2212", "-")
-    # White space between two digits or letters separates them; anywhere else it is style.
-    return re.sub(r"(?<![0-9A-Za-z])\s+|\s+(?![0-9A-Za-z])", "", text.strip())
-
-
-def _by_math_verify(prediction: str, gold: str) -> tuple[float, str]:
-    import math_verify
-
-    reference = _parsed(gold)
-    if not reference:
-        return _NAN, f"the reference answer {gold[:100]!r} cannot be parsed"
-    answer = _parsed(prediction)
-    if not answer:
-        return 0.0, "cannot be parsed as mathematics"
-    # Its own timeouts are off: they use SIGALRM, which fails in every thread but the main one.
-    right = math_verify.verify(list(reference), list(answer), timeout_seconds=None, raise_on_error=True)
-    return _equal(bool(right), gold)
-
-
-@lru_cache(maxsize=4096)
-def _parsed(text: str) -> tuple[Any, ...]:
-    import math_verify
-
-    _silence_timeout_warning()
-    body = without_delimiters(text)
-    marked = body if "$" in body else f"${body}$"
-    return tuple(math_verify.parse(marked, parsing_timeout=None, raise_on_error=True))
-
-
-@lru_cache(maxsize=1)
-def _silence_timeout_warning() -> None:
-    # math-verify warns that its timeouts are off; that is on purpose here.
-    for name in ("math_verify.parser", "math_verify.grader"):
-        logging.getLogger(name).addFilter(lambda record: "Timeout is disabled" not in record.getMessage())
+    return not text.isascii() and any(
+        character.isnumeric() and not character.isascii() for character in text if character not in _KNOWN_NUMERALS
+    )

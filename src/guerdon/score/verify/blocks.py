@@ -107,7 +107,7 @@ def find_blocks(text: str, names: Sequence[str] = BLOCKS) -> list[Block]:
 
 def _tags(names: set[str]) -> re.Pattern[str]:
     choice = "|".join(sorted(re.escape(name) for name in names))
-    return re.compile(rf"<\s*(?P<slash>/?)\s*(?P<name>{choice})(?:\s[^<>]*)?>", re.IGNORECASE)
+    return re.compile(rf"<\s*+(?P<slash>/?)\s*+(?P<name>{choice})(?:\s[^<>]*+)?>", re.IGNORECASE)
 
 
 def extract_blocks(text: str, names: Sequence[str] = BLOCKS, *, closed_only: bool = True) -> dict[str, list[str]]:

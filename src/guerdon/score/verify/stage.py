@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 
 from guerdon.rollouts import Rollouts
+from guerdon.score.engine import Engine, filled, items_of
 from guerdon.score.verdict import Verdict
 
 Verifier = Callable[[str, str, Mapping[str, Any]], Verdict]
@@ -17,39 +19,50 @@ Verifier = Callable[[str, str, Mapping[str, Any]], Verdict]
 
 @dataclass(frozen=True)
 class Verify:
-    """Fill `outcome` by a verifier, one row at a time in this process.
+    """Fill `outcome` by a verifier.
 
-    Equal (response, target) pairs of one group are verified once. An exception of the verifier makes the row NaN,
-    with the exception as the reason, and never a reward.
+    Equal (response, target) pairs of one group are verified once. A verifier that fails makes the row NaN, with the
+    exception as the reason, and never a reward. With worker processes, or a cluster, a row that takes too long costs
+    nothing but itself; see `guerdon.score.engine`.
 
     Attributes:
         verifier: (response, target, row) -> `Verdict`.
         on_error: What an undecided row gets: NaN, or a number in the open (0.0 for hostile input, say).
+        backend: "inprocess", "processes" or "ray".
+        workers: Worker processes; None = one a core.
+        timeout: Seconds that a row may take; None = what the verifier declares. Not kept in this process.
+        cache: A SQLite file of verdicts; None = none.
     """
 
     verifier: Verifier
     on_error: float = float("nan")
+    backend: str = "inprocess"
+    workers: int | None = None
+    timeout: float | None = None
+    cache: str | None = None
     reads: ClassVar[tuple[str, ...]] = ("response", "target")
-    writes: ClassVar[tuple[str, ...]] = ("outcome", "extracted", "score_error")
+    writes: ClassVar[tuple[str, ...]] = ("outcome", "extracted", "score_error", "score_seconds")
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, whose workers stay for the next batch."""
+        given = {"backend": self.backend, "workers": self.workers, "timeout": self.timeout, "cache": self.cache}
+        return Engine(self.verifier, **given)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The workers belong to this process.
+        return {name: value for name, value in vars(self).items() if name != "engine"}
 
     def __call__(self, rollouts: Rollouts) -> Rollouts:
         """Return the rollouts with `outcome` and the columns `extracted` and `score_error` ("" = none)."""
-        responses, targets = rollouts.column("response"), rollouts.column("target")
-        names = list(rollouts.columns)
-        rows = list(zip(*rollouts.columns.values(), strict=True))
-        known: dict[tuple[int, str, str], Verdict] = {}
-        verdicts = []
-        for group, response, target, row in zip(rollouts.group.tolist(), responses, targets, rows, strict=True):
-            key = (group, response, repr(target))
-            if key not in known:
-                known[key] = decide(self.verifier, response, target, dict(zip(names, row, strict=True)))
-            verdicts.append(known[key])
-        rewards = [self.on_error if verdict.reward != verdict.reward else verdict.reward for verdict in verdicts]
-        outcome = torch.tensor(rewards, dtype=torch.float32, device=rollouts.device)
-        errors = [verdict.reason if verdict.reward != verdict.reward else "" for verdict in verdicts]
-        return rollouts.replace(outcome=outcome).with_columns(
-            extracted=[verdict.extracted for verdict in verdicts], score_error=errors
-        )
+        # Rows of a group are about the same prompt, so their other columns cannot make a difference.
+        groups = rollouts.group.tolist()
+        items = [replace(item, share=str(group)) for item, group in zip(items_of(rollouts), groups, strict=True)]
+        found = filled(rollouts, self.engine.score(items))
+        outcome = torch.where(torch.isnan(found.outcome), self.on_error, found.outcome)
+        dropped = ("score_worker", "score_cached")
+        columns = {name: values for name, values in found.columns.items() if name not in dropped}
+        return found.replace(outcome=outcome, columns=columns)
 
 
 def decide(verifier: Verifier, response: str, target: str, row: Mapping[str, Any]) -> Verdict:

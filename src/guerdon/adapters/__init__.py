@@ -1,0 +1,1 @@
+"""guerdon inside other trainers: plain TRL, verl, OpenRLHF."""
