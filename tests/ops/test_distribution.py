@@ -164,9 +164,7 @@ def pools(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @given(pool=pools(), data=st.data())
-def test_the_curve_is_the_mean_over_all_subsets(
-    pool: tuple[torch.Tensor, torch.Tensor], data: st.DataObject
-) -> None:
+def test_the_curve_is_the_mean_over_all_subsets(pool: tuple[torch.Tensor, torch.Tensor], data: st.DataObject) -> None:
     proxy, gold = pool
     n = data.draw(st.integers(1, len(proxy)))
     rows = [i for i in range(len(proxy)) if not (math.isnan(proxy[i]) or math.isnan(gold[i]))]

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 from guerdon import ops
 
 NAN = float("nan")
-batches = st.lists(
-    st.lists(st.one_of(st.just(NAN), st.floats(-20, 20, width=32)), max_size=6), min_size=1, max_size=6
-)
+batches = st.lists(st.lists(st.one_of(st.just(NAN), st.floats(-20, 20, width=32)), max_size=6), min_size=1, max_size=6)
 
 
 @given(given=batches)
@@ -140,6 +138,14 @@ def test_cheap_calls_are_rewarded_by_their_place_in_the_window() -> None:
     assert 1 - float(window.peek(torch.tensor([0.0]))) == 1.0
     assert window.state_dict() == before
     assert 1 - float(window.update(torch.tensor([225.0]))) == pytest.approx(0.277778, abs=1e-6)
+
+
+def test_a_large_batch_equals_small_ones() -> None:
+    costs = torch.rand(2500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole, pieces = ops.RunningWindow(50), ops.RunningWindow(50)
+    found = torch.cat([pieces.update(part) for part in costs.split(300)])
+    torch.testing.assert_close(whole.update(costs), found)
+    assert whole.state_dict() == pieces.state_dict()
 
 
 def test_windows_under_scaling_and_errors() -> None:

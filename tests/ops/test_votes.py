@@ -69,9 +69,7 @@ def test_accuracy_rises_with_voters_as_the_binomial_says() -> None:
         votes = (torch.rand(voters, 4000, generator=generator) < 0.7).float()
         found = ops.majority(votes)
         assert found is not None
-        expected = sum(
-            math.comb(voters, k) * 0.7**k * 0.3 ** (voters - k) for k in range(voters // 2 + 1, voters + 1)
-        )
+        expected = sum(math.comb(voters, k) * 0.7**k * 0.3 ** (voters - k) for k in range(voters // 2 + 1, voters + 1))
         assert float(found.mean()) == pytest.approx(expected, abs=0.03)
 
 

@@ -72,9 +72,7 @@ values = st.one_of(st.just(NAN), st.sampled_from([0.0, 1.0]), st.floats(-5, 5, w
     norm=st.sampled_from(["none", "zscore", "rank"]),
     ddof=st.sampled_from([0, 1]),
 )
-def test_normalised_terms_against_a_loop(
-    rows: list[tuple[float, float, int]], norm: str, ddof: int
-) -> None:
+def test_normalised_terms_against_a_loop(rows: list[tuple[float, float, int]], norm: str, ddof: int) -> None:
     first, second = (torch.tensor([row[i] for row in rows], dtype=torch.float64) for i in (0, 1))
     key = torch.tensor([row[2] for row in rows])
     found = combine([first, second], [2.0, -1.0], key=key, norm=norm, ddof=ddof, eps=1e-6).tolist()

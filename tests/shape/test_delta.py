@@ -114,9 +114,7 @@ def test_the_stage_is_clip_then_delta() -> None:
     torch.testing.assert_close(stage(value).process, composed(value).process, equal_nan=True)
     assert stage(value).process[0].tolist() == pytest.approx([0.05, 0.5, -0.55, 0, 0], abs=1e-6)
     assert RefineProcess(eta=0.85, scale=0.1)(value).process[0, 1].item() == pytest.approx(0.05)
-    torch.testing.assert_close(
-        stage(value).steps["process_before_refinement"], value.process, equal_nan=True
-    )
+    torch.testing.assert_close(stage(value).steps["process_before_refinement"], value.process, equal_nan=True)
 
 
 def test_the_threshold_is_found_once_and_survives_a_restart() -> None:
@@ -132,7 +130,10 @@ def test_the_threshold_is_found_once_and_survives_a_restart() -> None:
     other = RefineProcess(quantile=0.5)
     other.load_state_dict(pickle.loads(pickle.dumps(stage.state_dict())))
     torch.testing.assert_close(other(second).process, stage(second).process)
-    assert repr(stage) == "RefineProcess(mode='clip+delta', eta=None, quantile=0.5, scale=1.0, update_order='update_first')"
+    assert (
+        repr(stage)
+        == "RefineProcess(mode='clip+delta', eta=None, quantile=0.5, scale=1.0, update_order='update_first')"
+    )
     with pytest.raises(ValueError, match="expected rollouts that it has refined"):
         stage.update(first)
 

@@ -68,9 +68,7 @@ THINKING = [0.8, 0.4, 0.9, 0.1, 0.7, 0.6]
 
 
 def test_thoughts_count_for_right_programs_only() -> None:
-    shape = chain(
-        Gate(("outcome", "thinking"), (1.0,), strict=False), Blend(("format", "outcome"), (1.0, 1.0))
-    )
+    shape = chain(Gate(("outcome", "thinking"), (1.0,), strict=False), Blend(("format", "outcome"), (1.0, 1.0)))
     value = batch([0] * 6, TESTS, format=FORMAT, thinking=THINKING)
     shaped = shape(value)
     assert shaped.outcome.tolist() == pytest.approx([2.8, 2.4, 1.0, 1.0, 0.0, 2.6])

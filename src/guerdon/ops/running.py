@@ -128,6 +128,8 @@ class RunningMoments:
 
 
 TRANSFORMS = ("none", "sqrt", "log")
+_ROWS_AT_ONCE = 1024
+"""Rows whose windows are sorted at the same time, to bound memory."""
 
 
 class RunningWindow:
@@ -190,7 +192,8 @@ class RunningWindow:
         padding = torch.full((self.size - 1,), torch.nan, dtype=torch.float64)
         # Row i of the windows ends with element i of what was joined.
         windows = torch.cat([padding, joined]).unfold(0, self.size, 1)[len(history) :]
-        placed = self._place(values, windows)
+        rows = (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(values), _ROWS_AT_ONCE))
+        placed = torch.cat([self._place(values[part], windows[part]) for part in rows])
         self._values = joined[-self.size :].tolist()
         return _scattered(x, valid, placed)
 

@@ -100,9 +100,10 @@ def par(
         valid &= valid.cumsum(1) <= max_ref
     number = valid.sum(1)
     _refuse_bare(r, number)
-    gap = _wide(r)[:, None] - torch.where(valid, table, 0.0)
+    # Filled before the curve, so that a missing score has gradient 0 and not NaN.
+    gap = torch.where(torch.isnan(r), 0.0, _wide(r))[:, None] - torch.where(valid, table, 0.0)
     value = torch.where(valid, _curve(k * (gap - offset), curve), 0.0).sum(1)
-    return torch.where(number > 0, value / number.clamp(min=1), torch.nan)
+    return torch.where((number > 0) & ~torch.isnan(r), value / number.clamp(min=1), torch.nan)
 
 
 def _refuse_bare(r: Tensor, number: Tensor) -> None:
