@@ -8,12 +8,12 @@ import importlib
 import json
 from typing import Any
 
-SUITES = {"ops": "guerdon.bench.ops", "trainer": "guerdon.bench.trainer"}
+SUITES = {name: f"guerdon.bench.{name}" for name in ("ops", "ray", "sandbox", "trainer", "verify")}
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    command = commands.add_parser("bench", help="measure against TRL and verl, side by side")
+    command = commands.add_parser("bench", help="measure against TRL, verl, math-verify and plain interpreters, side by side")
     command.add_argument("suite", choices=sorted(SUITES), help="what to measure")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument("--quick", action="store_true", help="small sizes, few runs")
