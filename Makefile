@@ -60,6 +60,7 @@ tables: $(STAMP) ## write the tables of README.md and docs/ anew from the code a
 	$(BIN)/python -m tools.papers_table
 	$(BIN)/python -m tools.results_tables
 	$(BIN)/python -m tools.stage_tables
+	$(BIN)/python -m tools.hostile_table
 
 verl: $(VERL_STAMP) ## add verl to .venv, for the benchmarks against it
 

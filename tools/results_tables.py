@@ -11,7 +11,12 @@ from typing import Any
 from tools.generated import ROOT, table, write
 
 DOCS = ROOT / "docs"
-SUITES = {"ops": "Primitives and credits", "trainer": "The trainer"}
+SUITES = {
+    "ops": "Primitives and credits",
+    "trainer": "The trainer",
+    "verify": "Verifying math answers",
+    "sandbox": "Programs in the sandbox",
+}
 
 
 def claims() -> str:

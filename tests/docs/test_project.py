@@ -18,7 +18,7 @@ import guerdon
 from guerdon.claims import judge
 from guerdon.papers import prof
 from tests.docs.pages import ROOT, pages
-from tools import papers_table, results_tables, stage_pictures, stage_tables
+from tools import hostile_table, papers_table, results_tables, stage_pictures, stage_tables
 from tools.generated import current, replaced
 
 PACKAGE = ROOT / "src" / "guerdon"
@@ -59,6 +59,7 @@ def test_ci_runs_lint_and_test() -> None:
         ("docs/papers.md", "papers", papers_table.long_table),
         ("docs/claims.md", "claims", results_tables.claims),
         ("docs/benchmarks.md", "benchmarks", results_tables.benchmarks),
+        ("docs/how-to/sandbox.md", "hostile", hostile_table.hostile),
     ],
 )
 def test_generated_text_is_current(page: str, name: str, body: object) -> None:

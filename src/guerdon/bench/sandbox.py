@@ -22,7 +22,7 @@ def rows(quick: bool = False) -> list[BenchRow]:
     Args:
         quick: Few programs and runs.
     """
-    count, runs = (20, 3) if quick else (200, 7)
+    count, runs = (20, 3) if quick else (60, 7)
     found = []
     for workers in (1, 2):
         with Sandbox(Limits(wall=5.0), workers=workers) as sandbox:

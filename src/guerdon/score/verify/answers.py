@@ -39,14 +39,15 @@ _WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|operatornam
 def answers_match(prediction: str | None, gold: str, kind: Kind = "math") -> Verdict:
     r"""Compare an answer with the reference answer.
 
-    * "math": equal texts up to spacing and LaTeX style, or equal numbers, or the same mathematics by `math-verify`.
-      What is too long or too expensive to compute (see `guard.refusal`) is undecided, not wrong.
+    * "math": the same value, words, set, tuple, interval, matrix or equation, read exactly where that is possible
+      (see `fast_path.decide`), by `math-verify` where it is not. What is not one answer (see `well_formed.problem`) is
+      wrong; what is too long or too expensive to compute (see `guard.refusal`) is undecided.
     * "number": equal values, exactly. A number too large to be computed with equals no other.
     * "choice": the same option letter; `B`, `(b)`, `B. Paris`, `the answer is B`.
     * "string": equal up to case, white space and a full stop at the end.
 
-    Nothing here is interrupted by a timer, so it may be called from any thread; a process that can be killed is the
-    place for hostile input.
+    No signals are used, so that it may be called from any thread. `math-verify` is given a second (see `deadline`); a
+    process that can be killed is the place for hostile input.
 
     Args:
         prediction: The answer alone, as `last_boxed` or `last_number` find it; None = there is none.

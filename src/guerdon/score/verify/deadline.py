@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
+_PATIENCE = 5.0
 _REPEAT = 0.05  # seconds; an exception may get lost in a destructor, so that it is raised again
 
 
@@ -26,10 +27,24 @@ class _Watch:
     """One computation under watch."""
 
     def __init__(self, seconds: float) -> None:
-        self.end = time.monotonic() + seconds
+        self.seconds = seconds
+        self.started = time.monotonic()
+        self.end = self.started + seconds  # when to look next
         self.thread = threading.get_ident()
+        self.clock = time.pthread_getcpuclockid(self.thread) if hasattr(time, "pthread_getcpuclockid") else None
+        self.worked = 0.0 if self.clock is None else time.clock_gettime(self.clock)
         self.active = True
         self.firing = False  # the watching thread is about to raise, or has just done so
+
+    def left(self) -> float:
+        """Seconds that it may still compute; not more than 0 = the time is up."""
+        waited = time.monotonic() - self.started
+        if self.clock is None or waited > _PATIENCE * self.seconds:
+            return self.seconds - waited
+        try:
+            return self.seconds - (time.clock_gettime(self.clock) - self.worked)
+        except OSError:  # the thread has ended
+            return self.seconds
 
 
 class _Watcher:
@@ -60,7 +75,10 @@ class _Watcher:
             except queue.Empty:
                 for watch in watches:
                     if watch.end <= time.monotonic():
-                        _fire(watch)
+                        left = watch.left()
+                        watch.end = time.monotonic() + max(left, _REPEAT)
+                        if left <= 0:
+                            _fire(watch)
             watches = [watch for watch in watches if watch.active]
 
 
@@ -69,7 +87,6 @@ def _fire(watch: _Watch) -> None:
     if watch.active:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(watch.thread), ctypes.py_object(DeadlineExceeded))
     watch.firing = False
-    watch.end = time.monotonic() + _REPEAT
 
 
 _watcher = _Watcher()
@@ -88,6 +105,9 @@ def within(seconds: float, function: Callable[[], _Result]) -> _Result:
     """Call a function, and stop it when the time is up.
 
     Limits may be nested as far as the inner one is the shorter one.
+
+    The time is that which this thread computes, so that a busy machine does not change the outcome; five times as much
+    on the wall is too much anyhow. Where a thread's time cannot be told, it is that on the wall.
 
     Args:
         seconds: The limit; the clock starts now.

@@ -174,11 +174,10 @@ class _Reader:
         return ("pow", base, exponent)
 
     def exponent(self) -> Node:
-        if self.sign("-"):
-            return ("neg", self.atom())
+        negative = self.sign("-")
         tree = self.atom()
-        self.size += 2 * _whole(tree)
-        return tree
+        self.size += 2 * _magnitude(tree)
+        return ("neg", tree) if negative else tree
 
     def group(self, closing: str) -> Node:
         tree = self.total()
@@ -261,5 +260,8 @@ class _Reader:
         return ("root", self.argument(), int(token))
 
 
-def _whole(tree: Node) -> int:
-    return min(abs(int(tree[1])), 10**6) if tree[0] == "n" else 0
+def _magnitude(tree: Node) -> int:
+    """A bound on what the numbers in an exponent add up to."""
+    if tree[0] == "n":
+        return min(abs(int(tree[1])), 10**6)
+    return sum(_magnitude(part) for part in tree[1:] if isinstance(part, tuple))

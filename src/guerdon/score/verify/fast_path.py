@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from guerdon.score.verify.expressions import Expression, read_expression
-from guerdon.score.verify.identity import distance_exceeds, identical, linear
+from guerdon.score.verify.identity import identical, linear, real_values
 from guerdon.score.verify.intervals import unions_equal
 from guerdon.score.verify.kinds import Equation, Inequality, Infinity, Listing, Matrix, Reading, Union, Value, Words
 from guerdon.score.verify.latex import squeezed, tidy
@@ -52,7 +52,7 @@ def decide(prediction: str, gold: str) -> bool | None:
 
 
 def _one_value(text: str, gold: Reading) -> bool:
-    """Whether an answer that is not understood may be one value: it is no list, no set, no relation and not infinite."""
+    """Whether an answer that is not understood may be one value: no list, no set, no relation, and not infinite."""
     if _OF_SETS.search(text) or len(top_level(text) or ()) > 1:
         return False
     return not isinstance(gold, Value) or (gold.base is None and not _INFINITE.search(text))
@@ -202,10 +202,15 @@ def _expression(value: Value) -> Expression | None:
 
 
 def _rounded(gold: Value, prediction: Value, found: bool | None, left: Expression, right: Expression) -> bool | None:
-    """A decimal number may be a rounded value of an irrational one; whether it is, is left open here."""
-    if found is False and (gold.decimal or prediction.decimal) and not (left.variables or right.variables):
-        return False if distance_exceeds(left, right, _NEAR) else None
-    return found
+    """A decimal number may be a rounded value of an irrational one."""
+    if found is not False or not (gold.decimal or prediction.decimal) or left.variables or right.variables:
+        return found
+    values = real_values(left, right)
+    if values is None:
+        return None
+    if any(value.decimal and value.number is not None for value in (gold, prediction)):
+        return nearly(*values)
+    return False if abs(values[0] - values[1]) > _NEAR else None
 
 
 def nearly(a: Fraction, b: Fraction) -> bool:
@@ -248,8 +253,13 @@ def _listings(gold: Listing, prediction: Listing) -> bool | None:
         return False if ordered else None
     if ordered:
         return _all(same(a, b) for a, b in zip(gold.items, prediction.items, strict=True))
-    # An open and a closed interval are different, whatever their ends.
-    return False if len(gold.items) == 2 and not (gold.unordered or prediction.unordered) else None
+    if len(gold.items) != 2 or gold.unordered or prediction.unordered:
+        return None
+    # An open and a closed interval are different, whatever their ends; but (8, -2) and [8, -2] can only be points.
+    first, second = (item.number if isinstance(item, Value) else None for item in gold.items)
+    if first is not None and second is not None and first > second:
+        return _all(same(a, b) for a, b in zip(gold.items, prediction.items, strict=True))
+    return False
 
 
 def _all(found: Iterable[bool | None]) -> bool | None:

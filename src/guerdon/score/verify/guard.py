@@ -19,6 +19,7 @@ _MAX_FUNCTIONS = 6
 _OPEN, _CLOSE = "([{", ")]}"
 _ENDLESS = re.compile(r"\\(?:sum|prod|i*int|oint|lim)(?![A-Za-z])|!!|[)}\]]\s*!")
 _FACTORIAL = re.compile(r"([0-9]+)\s*!")
+_FACTORIAL_ABOVE = re.compile(r"(?:\^|\*\*)\s*(?:[-+]?\s*[A-Za-z0-9]+\s*!|[({][^!(){}]{0,200}!)")
 _CHOOSE = re.compile(r"\\[dt]?binom|\\choose")
 _FUNCTION = re.compile(r"(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sinh|cosh|tanh)(?![A-Za-z])")
 _NUMBER = re.compile(r"[0-9]+")
@@ -32,8 +33,8 @@ def refusal(text: str) -> str:
     """Why a text should not be parsed and computed as mathematics; "" if it may be.
 
     Refused are long texts, deep nesting, powers of powers and large exponents, brackets that would multiply out to
-    very many terms, large factorials and binomials, many functions, sums, products, integrals and limits. This is a
-    sieve, not a proof: hostile input belongs into a process that can be killed.
+    very many terms, large factorials and those in exponents, large binomials, many functions, sums, products, integrals
+    and limits. This is a sieve, not a proof: hostile input belongs into a process that can be killed.
 
     Args:
         text: An answer, of any length; the time is linear in it, or quadratic in up to `MAX_LENGTH` characters.
@@ -48,6 +49,8 @@ def refusal(text: str) -> str:
         return "brackets are nested too deeply"
     if _ENDLESS.search(text):
         return "a sum, product, integral, limit or repeated factorial"
+    if _FACTORIAL_ABOVE.search(text):
+        return "a factorial in an exponent"
     if any(_value(digits) > 170 for digits in _FACTORIAL.findall(text)):
         return "a factorial is too large"
     if _CHOOSE.search(text) and any(_value(digits) > 10_000 for digits in _NUMBER.findall(text)):

@@ -74,22 +74,20 @@ def identical(left: Expression, right: Expression, factor: bool = False) -> bool
         return None
 
 
-def distance_exceeds(left: Expression, right: Expression, distance: Fraction) -> bool:
-    """Whether two constant expressions are further apart than a distance; False also where that cannot be computed.
+def real_values(left: Expression, right: Expression) -> tuple[Fraction, Fraction] | None:
+    """The values of two constant expressions, exact or to many digits; None where they are not real or not found.
 
     Args:
         left: An expression without variables.
         right: Another one.
-        distance: Not negative.
     """
     try:
         a, b, digits = _values(left, right, _Point({}))
     except (UnreadableError, decimal.DecimalException, OverflowError):
-        return False
+        return None
     if not digits:
-        return bool(abs(a - b) > distance)
-    gap = max(abs(a[0] - b[0]), abs(a[1] - b[1]))
-    return bool(gap > Decimal(distance.numerator) / Decimal(distance.denominator))
+        return a, b
+    return None if a[1] or b[1] else (Fraction(a[0]), Fraction(b[0]))
 
 
 def _equal_everywhere(left: Expression, right: Expression, points: list[_Point]) -> bool | None:

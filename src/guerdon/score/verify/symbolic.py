@@ -37,12 +37,13 @@ def equal_by_math_verify(prediction: str, gold: str, whole: bool = False, second
         TimeoutError: It took longer.
         UnparsedError: The reference answer has no mathematics in it.
     """
-    return within(seconds, lambda: _equal(prediction, gold, whole))
+    import math_verify  # before the clock starts: this takes as long as many comparisons
+
+    _silence_timeout_warning()
+    return within(seconds, lambda: _equal(math_verify, prediction, gold, whole))
 
 
-def _equal(prediction: str, gold: str, whole: bool) -> bool:
-    import math_verify
-
+def _equal(math_verify: Any, prediction: str, gold: str, whole: bool) -> bool:
     reference = _parsed(gold)
     if not reference:
         raise UnparsedError(f"the reference answer {gold[:100]!r} cannot be parsed")
@@ -57,14 +58,14 @@ def _equal(prediction: str, gold: str, whole: bool) -> bool:
 def confirmed(reference: Any, answer: Any) -> bool:
     r"""Whether what `math-verify` found equal is finite, and equal by its digits where it is a value.
 
-    sympy simplifies the difference of a number and an infinite expression to 0, so that `|\log 0|` or
-    `\max(\infty, 2)` would be right everywhere.
+    sympy simplifies the difference of a number and some infinite expressions to 0, so that `\max(\infty, 2)` would
+    be right everywhere.
 
     Args:
         reference: The reference answer as sympy has it.
         answer: The answer.
     """
-    from sympy import Expr
+    from sympy import Expr  # type: ignore[import-untyped]
 
     if not _finite(answer):
         return False
@@ -81,7 +82,7 @@ def confirmed(reference: Any, answer: Any) -> bool:
 
 def _gap(reference: Any, answer: Any, point: dict[Any, Fraction]) -> float | None:
     """Relative difference at a point; None where there is no value."""
-    from sympy import Rational
+    from sympy import Rational  # type: ignore[import-untyped]
 
     values = {name: Rational(value.numerator, value.denominator) for name, value in point.items()}
     try:
@@ -94,7 +95,7 @@ def _gap(reference: Any, answer: Any, point: dict[Any, Fraction]) -> float | Non
 
 def _finite(answer: Any) -> bool:
     """Whether no number in an answer is infinite or undefined, except for plain infinities (of intervals)."""
-    from sympy import Expr, MatrixBase, oo
+    from sympy import Expr, MatrixBase, oo  # type: ignore[import-untyped]
 
     if isinstance(answer, MatrixBase):
         return all(map(_finite, answer.flat()))
@@ -116,7 +117,6 @@ def _whole(prediction: str, reference: tuple[Any, ...]) -> bool:
 def _parsed(text: str) -> tuple[Any, ...]:
     import math_verify
 
-    _silence_timeout_warning()
     body = without_delimiters(text)
     marked = body if "$" in body else f"${body}$"
     return tuple(math_verify.parse(marked, parsing_timeout=None, raise_on_error=True))
