@@ -103,7 +103,7 @@ def test_a_slow_row_in_a_chunk_of_fast_ones_is_the_only_one_lost() -> None:
         texts[25] = "60"
         found = engine.score([Item(text, "") for text in texts])
         assert [number for number, one in enumerate(found) if math.isnan(one.verdict.reward)] == [25]
-        assert found[25].seconds == 0.5
+        assert found[25].seconds >= 0.5
 
 
 def test_a_worker_killed_from_outside_costs_no_row() -> None:
@@ -122,12 +122,13 @@ def test_rows_that_differ_in_what_is_read_are_not_the_same() -> None:
         assert rewards(engine.score([items[0], Item("x", "y", {"limit": 1, "id": 3})])) == [1.0, 1.0]
         assert engine.report.worked == 3
     with Engine(verifiers.Reading(())) as engine:
-        assert rewards(engine.score(items)) == [1.0, 1.0]
+        # A verifier is given what it declares: a wrong declaration cannot end in a wrong reward.
+        found = engine.score(items)
+        assert [one.verdict.reason for one in found] == ["KeyError: 'limit'"] * 2
+        assert [one.cached for one in found] == [False, True]
     with Engine(verifiers.brittle) as engine:
         found = engine.score([Item("x", "y", {"id": 1}), Item("x", "y", {"id": 1}), Item("x", "y", {"id": [2]})])
         assert [one.cached for one in found] == [False, True, False]
-        shared = engine.score([Item("z", "y", {"id": 1}, share="g"), Item("z", "y", {"id": 2}, share="g")])
-        assert [one.cached for one in shared] == [False, True]
         # 4 and "4" are different reference answers.
         assert rewards(engine.score([Item("4", "4"), Item("4", 4)])) == [1.0, 0.0]  # type: ignore[arg-type]
 
@@ -156,12 +157,12 @@ def test_several_threads_and_processes_share_a_cache(tmp_path: Path) -> None:
     code = (
         "import sys; from guerdon.score.engine import Engine, Item\n"
         "from tests.score.verifiers_for_tests import Reading\n"
-        "with Engine(Reading(()), cache=sys.argv[1]) as engine:\n"
+        "with Engine(Reading(('limit',)), cache=sys.argv[1]) as engine:\n"
         "    engine.score([Item(str(number), '', {'limit': 1}) for number in range(300)])"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, str(cache)], cwd=Path(__file__).parents[2]) for _ in "ab"]
     assert [process.wait(60) for process in running] == [0, 0]
-    with Engine(verifiers.Reading(()), cache=cache) as engine:
+    with Engine(verifiers.Reading(("limit",)), cache=cache) as engine:
         found: list[list[Scored]] = []
         items = [Item(str(number), "", {"limit": 1}) for number in range(300)]
         threads = [threading.Thread(target=lambda: found.append(engine.score(items))) for _ in range(4)]
@@ -201,11 +202,11 @@ def test_a_row_that_cannot_be_read_loses_none_before_it() -> None:
         yield from (Item(str(number), "") for number in range(5))
         raise ValueError("line 5 is broken")
 
-    found = []
-    with Engine(verifiers.brittle) as engine, pytest.raises(ValueError, match="line 5 is broken"):
-        for one in engine.stream(rows()):
-            found.append(one.verdict.extracted)
-    assert found == ["0", "1", "2", "3", "4"]
+    with Engine(verifiers.brittle) as engine:
+        stream = engine.stream(rows())
+        assert [next(stream).verdict.extracted for _ in range(5)] == ["0", "1", "2", "3", "4"]
+        with pytest.raises(ValueError, match="line 5 is broken"):
+            next(stream)
 
 
 def test_it_works_from_threads_and_from_an_event_loop() -> None:

@@ -13,7 +13,7 @@ SUITES = {name: f"guerdon.bench.{name}" for name in ("ops", "ray", "sandbox", "t
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    command = commands.add_parser("bench", help="measure against TRL, verl, math-verify and plain interpreters, side by side")
+    command = commands.add_parser("bench", help="measure against TRL, verl, math-verify and others, side by side")
     command.add_argument("suite", choices=sorted(SUITES), help="what to measure")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument("--quick", action="store_true", help="small sizes, few runs")

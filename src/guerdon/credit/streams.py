@@ -59,7 +59,9 @@ class Stream:
             raise ValueError(f"level is {self.level!r}, pool is {self.pool!r}: expected one of {LEVELS}, of {POOLS}")
         if self.values.ndim != (1 if self.level == "row" else 2):
             shape = tuple(self.values.shape)
-            raise ValueError(f"values of level {self.level!r} have shape {shape}: expected (B,) of rows, (B, S) of steps")
+            raise ValueError(
+                f"values of level {self.level!r} have shape {shape}: expected (B,) of rows, (B, S) of steps"
+            )
         if self.key.shape not in (self.values.shape, self.values.shape[:1]):
             raise ValueError(f"key has shape {tuple(self.key.shape)}: expected {tuple(self.values.shape)} or one a row")
 
@@ -84,7 +86,7 @@ class Stream:
         key = self.key if self.key.ndim == 2 else self.key[:, None].expand(rows, width)
         if self.pool == "group":
             return key
-        dense = torch.unique(key, return_inverse=True)[1]
+        dense: Tensor = torch.unique(key, return_inverse=True)[1]
         return dense * width + torch.arange(width, device=key.device)
 
 

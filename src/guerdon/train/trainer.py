@@ -213,9 +213,10 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
 
     def _attach(self, output: dict[str, Any], batch: Batch, count: int) -> dict[str, Any]:
         """Put the recipe's advantages and choice of rows into TRL's batch."""
-        if hasattr(self.recipe.objective, "prepare"):
+        prepare = getattr(self.recipe.objective, "prepare", None)
+        if prepare is not None:
             # What the loss needs to know of the whole batch is noted before the batch is cut.
-            batch = self.recipe.objective.prepare(batch)
+            batch = prepare(batch)
         training = batch.training
         self._training_batch = training
         offset, width = self.accelerator.process_index * count, output["completion_ids"].size(1)
@@ -279,15 +280,15 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
                 f"and a group {number}: expected a multiple"
             )
         key = self._training_batch.rollouts.group[position[rows]].tolist() if rows else []
-        members: dict[int, list[int]] = {}
+        by_key: dict[int, list[int]] = {}
         for row, group in zip(rows, key, strict=True):
-            members.setdefault(group, []).append(row)
-        groups = [list(members.values())[index] for index in torch.randperm(len(members)).tolist()]
-        ordered, sizes, first = [], [], 0
+            by_key.setdefault(group, []).append(row)
+        groups = [list(by_key.values())[index] for index in torch.randperm(len(by_key)).tolist()]
+        first, parts = 0, []
         for count in piece_sizes(len(groups), self.args.steps_per_generation):
-            part = [row for group in groups[first : first + count] for row in group]
-            ordered, sizes, first = ordered + part, [*sizes, len(part)], first + count
-        return ordered, sizes
+            parts.append([row for members in groups[first : first + count] for row in members])
+            first += count
+        return [row for part in parts for row in part], [len(part) for part in parts]
 
     def _heights(self, sizes: list[int]) -> list[int]:
         """Rows of each piece with silent ones, which make TRL's metrics of equal size in all processes."""

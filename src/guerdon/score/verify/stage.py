@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -21,9 +21,9 @@ Verifier = Callable[[str, str, Mapping[str, Any]], Verdict]
 class Verify:
     """Fill `outcome` by a verifier.
 
-    Equal (response, target) pairs of one group are verified once. A verifier that fails makes the row NaN, with the
-    exception as the reason, and never a reward. With worker processes, or a cluster, a row that takes too long costs
-    nothing but itself; see `guerdon.score.engine`.
+    Rows that are equal in response, target and all columns that the verifier reads are verified once. A verifier that
+    fails makes the row NaN, with the exception as the reason, and never a reward. With worker processes, or a cluster,
+    a row that takes too long costs nothing but itself; see `guerdon.score.engine`.
 
     Attributes:
         verifier: (response, target, row) -> `Verdict`.
@@ -31,6 +31,7 @@ class Verify:
         backend: "inprocess", "processes" or "ray".
         workers: Worker processes; None = one a core.
         timeout: Seconds that a row may take; None = what the verifier declares. Not kept in this process.
+        memory: Bytes that a worker process may hold beyond what it starts with; None = no limit.
         cache: A SQLite file of verdicts; None = none.
     """
 
@@ -39,6 +40,7 @@ class Verify:
     backend: str = "inprocess"
     workers: int | None = None
     timeout: float | None = None
+    memory: int | None = None
     cache: str | None = None
     reads: ClassVar[tuple[str, ...]] = ("response", "target")
     writes: ClassVar[tuple[str, ...]] = ("outcome", "extracted", "score_error", "score_seconds")
@@ -46,8 +48,14 @@ class Verify:
     @cached_property
     def engine(self) -> Engine:
         """The engine, whose workers stay for the next batch."""
-        given = {"backend": self.backend, "workers": self.workers, "timeout": self.timeout, "cache": self.cache}
-        return Engine(self.verifier, **given)
+        return Engine(
+            self.verifier,
+            backend=self.backend,
+            workers=self.workers,
+            timeout=self.timeout,
+            memory=self.memory,
+            cache=self.cache,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # The workers belong to this process.
@@ -55,10 +63,7 @@ class Verify:
 
     def __call__(self, rollouts: Rollouts) -> Rollouts:
         """Return the rollouts with `outcome` and the columns `extracted` and `score_error` ("" = none)."""
-        # Rows of a group are about the same prompt, so their other columns cannot make a difference.
-        groups = rollouts.group.tolist()
-        items = [replace(item, share=str(group)) for item, group in zip(items_of(rollouts), groups, strict=True)]
-        found = filled(rollouts, self.engine.score(items))
+        found = filled(rollouts, self.engine.score(items_of(rollouts)))
         outcome = torch.where(torch.isnan(found.outcome), self.on_error, found.outcome)
         dropped = ("score_worker", "score_cached")
         columns = {name: values for name, values in found.columns.items() if name not in dropped}
