@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from guerdon.recipe import Recipe
     from guerdon.rollouts import Rollouts
     from guerdon.selection import Selection
+    from guerdon.shape.chain import chain
     from guerdon.stages import Loss
     from guerdon.storage import from_arrow, read_parquet, to_arrow, write_parquet
 
@@ -26,6 +27,7 @@ __all__ = [
     "Rollouts",
     "Selection",
     "__version__",
+    "chain",
     "from_arrow",
     "read_parquet",
     "to_arrow",
@@ -39,6 +41,7 @@ _HOMES = {
     "Recipe": "guerdon.recipe",
     "Rollouts": "guerdon.rollouts",
     "Selection": "guerdon.selection",
+    "chain": "guerdon.shape.chain",
     "from_arrow": "guerdon.storage",
     "read_parquet": "guerdon.storage",
     "to_arrow": "guerdon.storage",
