@@ -120,6 +120,16 @@ def test_functions(sandbox: Sandbox, program: str, test: str, passed: bool | Non
     assert found.passed is passed, found
 
 
+def test_python_s_own_names_stay_its_own(sandbox: Sandbox) -> None:
+    program = (
+        "class math:\n    isclose = lambda *a, **k: True\ndef len(x): return 3\ndef check(g): pass\ndef f(x): return 1"
+    )
+    assert sandbox.test(program, "assert math.isclose(f(1), 2.5)").passed is False
+    assert sandbox.test(program, "assert len([f(1)]) == 3").passed is False
+    without = sandbox.test(program, "x = 1", entry="f")
+    assert (without.passed, without.reason) == (None, "the test defines no function check")
+
+
 def test_scripts(sandbox: Sandbox) -> None:
     program = "a, b = map(int, input().split())\nprint(a // b)"
     cases = [{"input": "6 3\n", "output": "2\n"}, {"input": "1 0", "output": "0"}, {"input": "7 2", "output": "4"}]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
-from guerdon.credit.streams import Stream, added_advantage
+from guerdon.credit.streams import Stream, added_advantage, added_over_tokens
 from guerdon.rollouts import Rollouts
 
 EPISODES = ("grpo", "rloo", "reinforce_pp")
@@ -52,29 +52,47 @@ def oprl_advantages(
     Raises:
         ValueError: A negative alpha, an unknown choice, or wrong shapes.
     """
+    streams = _streams(outcomes, step_rewards, step_mask, group_ids, episode, compat, ddof, eps)
+    return added_advantage(streams, [1.0, _checked(alpha)])
+
+
+def _checked(alpha: float) -> float:
     if not alpha >= 0.0:
         raise ValueError(f"alpha is {alpha}: expected 0 or more")
+    return alpha
+
+
+def _streams(
+    outcomes: Tensor,
+    step_rewards: Tensor,
+    step_mask: Tensor,
+    group: Tensor,
+    episode: str,
+    compat: str,
+    ddof: int,
+    eps: float,
+) -> list[Stream]:
     if episode not in EPISODES or compat not in COMPAT:
         raise ValueError(f"episode is {episode!r}, compat is {compat!r}: expected one of {EPISODES}, of {COMPAT}")
     if step_rewards.shape != step_mask.shape or step_rewards.shape[:1] != outcomes.shape:
         shapes = tuple(outcomes.shape), tuple(step_rewards.shape), tuple(step_mask.shape)
         raise ValueError(f"outcomes, step_rewards, step_mask have the shapes {shapes}: expected (B,), (B, S), (B, S)")
-    key = torch.zeros_like(group_ids) if episode == "reinforce_pp" else group_ids
+    key = torch.zeros_like(group) if episode == "reinforce_pp" else group
     loo = episode == "rloo"
     whole = Stream(outcomes, key, center="loo" if loo else "mean", scale="none" if loo else "group", ddof=ddof, eps=eps)
     rewards = torch.where(step_mask & ~torch.isnan(outcomes)[:, None], step_rewards.to(outcomes.dtype), torch.nan)
     if compat == "official":
-        rewards = _by_first_steps(rewards, step_mask, group_ids, ddof, eps)
-        steps = Stream(rewards, group_ids, "step", exists=step_mask, center="none", scale="none")
+        rewards = _by_first_steps(rewards, step_mask, group, ddof, eps)
+        steps = Stream(rewards, group, "step", exists=step_mask, center="none", scale="none")
     else:
-        steps = Stream(rewards, group_ids, "step", exists=step_mask, ddof=ddof, eps=eps)
-    return added_advantage([whole, steps], [1.0, alpha])
+        steps = Stream(rewards, group, "step", exists=step_mask, ddof=ddof, eps=eps)
+    return [whole, steps]
 
 
 def _by_first_steps(rewards: Tensor, step_mask: Tensor, group: Tensor, ddof: int, eps: float) -> Tensor:
     """Step rewards by the mean and standard deviation of the rows' first steps; a group of one by 0 and 1."""
-    first = torch.where(step_mask.cumsum(1) == 1, rewards, torch.nan)
-    first = ops.aggregate(torch.where(step_mask, first, torch.nan), "sum")
+    is_first = step_mask & (step_mask.cumsum(1) == 1)
+    first = ops.aggregate(torch.where(is_first, rewards, torch.nan), "sum")
     number = ops.count(first, group)
     mean = torch.where(number > 1, ops.mean(first, group), 0.0)
     deviation = torch.where(number > 1, ops.std(first, group, ddof), 1.0)
@@ -102,3 +120,25 @@ class EpisodeAndStep:
     eps: float = 1e-6
     reads: ClassVar[tuple[str, ...]] = ("outcome", "process", "step", "group", "mask")
     writes: ClassVar[tuple[str, ...]] = ("advantages",)
+
+    def __post_init__(self) -> None:
+        _checked(self.alpha)
+        for name, allowed in (("episode", EPISODES), ("compat", COMPAT)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"EpisodeAndStep.{name} is {getattr(self, name)!r}: expected one of {allowed}")
+
+    def __call__(self, rollouts: Rollouts) -> Tensor:
+        """Return (B, T) advantages."""
+        exists = rollouts.step_exists
+        streams = _streams(
+            rollouts.outcome,
+            rollouts.process,
+            exists,
+            rollouts.group,
+            self.episode,
+            self.compat,
+            self.ddof,
+            self.eps,
+        )
+        mask = rollouts.mask & rollouts.scored[:, None]
+        return added_over_tokens(streams, [1.0, self.alpha], rollouts.step, mask).to(torch.float32)

@@ -68,7 +68,10 @@ class Stream:
     @property
     def advantage(self) -> Tensor:
         """(B,), or (B, S) with NaN where no step exists."""
+        # Values that are taken as they are need no partner to be compared with.
+        singleton = "raw" if self.center == self.scale == "none" else "zero"
         options = {"center": self.center, "scale": self.scale, "ddof": self.ddof, "eps": self.eps}
+        options["singleton"] = singleton
         if self.level == "row":
             return ops.normalize(self.values, self.key, **options)  # type: ignore[arg-type]
         exists = ~torch.isnan(self.values) if self.exists is None else self.exists

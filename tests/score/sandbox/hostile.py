@@ -26,6 +26,12 @@ HOSTILE: dict[str, list[str]] = {
         "def f(x):\n    d = {}\n    while True: d[len(d)] = [0] * 1000",
         "x = eval('[' * 99999)",
     ],
+    "memory that nobody maps": [
+        "import os\ndef f(x):\n    a = [os.memfd_create('a') for _ in range(40)]\n    [os.write(d, b'0' * 8000000) for d in a]\n    return 4711",
+        "import ctypes\ndef f(x): return 4711 if ctypes.CDLL(None).shmget(0, 1 << 28, 0o1600) >= 0 else 0",
+        "import ctypes\ndef f(x): return 4711 if ctypes.CDLL(None).msgget(0, 0o1600) >= 0 else 0",
+        "import os\ndef f(x):\n    d = os.open('/tmp', os.O_TMPFILE | os.O_RDWR)\n    [os.write(d, b'0' * 1000000) for _ in range(99)]\n    return 4711",
+    ],
     "full disk": [
         "def f(x):\n    with open('/tmp/a', 'wb') as h:\n        while True: h.write(b'0' * (1 << 20))",
         "def f(x):\n    n = 0\n    while True:\n        n += 1\n        open(f'/tmp/{n}', 'w').write('x')",
