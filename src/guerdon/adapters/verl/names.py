@@ -54,10 +54,21 @@ def critic_stages() -> list[str]:
     """The estimators that read a critic's values: with these set `critic.enable=True`."""
     names = []
     for name, kind in credit_stages().items():
-        declared = getattr(kind, "reads", ())
-        if isinstance(declared, tuple) and "tokens/values" in declared:
+        if "tokens/values" in _reads(kind):
             names.append(name)
     return sorted(names)
+
+
+def _reads(kind: type[Any]) -> tuple[str, ...]:
+    """What a stage with its defaults reads."""
+    declared = getattr(kind, "reads", ())
+    if isinstance(declared, property):
+        try:
+            declared = kind().reads
+        except (TypeError, ValueError):
+            # It cannot be made without settings, and so says nothing before it has them.
+            return ()
+    return tuple(declared)
 
 
 def build(kind: type[Any], settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:

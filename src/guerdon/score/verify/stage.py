@@ -43,7 +43,7 @@ class Verify:
     memory: int | None = None
     cache: str | None = None
     reads: ClassVar[tuple[str, ...]] = ("response", "target")
-    writes: ClassVar[tuple[str, ...]] = ("outcome", "extracted", "score_error", "score_seconds")
+    writes: ClassVar[tuple[str, ...]] = ("outcome", "extracted", "score_error")
 
     @cached_property
     def engine(self) -> Engine:
@@ -65,7 +65,8 @@ class Verify:
         """Return the rollouts with `outcome` and the columns `extracted` and `score_error` ("" = none)."""
         found = filled(rollouts, self.engine.score(items_of(rollouts)))
         outcome = torch.where(torch.isnan(found.outcome), self.on_error, found.outcome)
-        dropped = ("score_worker", "score_cached")
+        # What differs from run to run has no place among the stored responses; `engine.report` has it.
+        dropped = ("score_seconds", "score_worker", "score_cached")
         columns = {name: values for name, values in found.columns.items() if name not in dropped}
         return found.replace(outcome=outcome, columns=columns)
 
