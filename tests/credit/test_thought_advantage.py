@@ -109,6 +109,13 @@ def test_groups_of_one_outcome() -> None:
     assert not wrong.any()
 
 
+def test_labels_may_be_numbers_with_nan() -> None:
+    one_row = torch.tensor([True]), torch.tensor([2.0]), torch.tensor([0.5])
+    numbers = thought_advantages(torch.tensor([[1.0, 0.0, NAN, 1.0]]), *one_row)
+    integers = thought_advantages(torch.tensor([[1, 0, -1, 1]]), *one_row)
+    torch.testing.assert_close(numbers, integers, equal_nan=True)
+
+
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="granularity is 'token'"):
         one([1], True, granularity="token")

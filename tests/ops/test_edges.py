@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from guerdon.ops.edges import edge_keys, following, start_states, state_keys
+from guerdon.ops.edges import edge_keys, following, is_last, start_states, state_keys
 
 
 def loop_keys(
@@ -88,6 +88,9 @@ def test_states_and_followers_equal_loops(graph: tuple[Tensor, ...]) -> None:
             names[row, step] = (int(group[row]), state)
     assert (states[~exists] == -1).all()
     assert (after[~exists] == -9.0).all()
+    ends = is_last(exists)
+    for row in range(len(node)):
+        assert ends[row].nonzero().flatten().tolist() == exists[row].nonzero().flatten().tolist()[-1:]
     assert same_partition(state_keys(node, group, exists), names)
 
 

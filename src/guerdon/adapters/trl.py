@@ -218,6 +218,8 @@ def _credit(credit: Any) -> dict[str, Any]:
         raise _refusal("credit", credit, f"ddof is {credit.ddof}, and TRL's is 1")
     if credit.singleton != "zero":
         raise _refusal("credit", credit, f"singleton is {credit.singleton!r}, and a response alone gets 0 in TRL")
+    if credit.clip is not None or credit.by:
+        raise _refusal("credit", credit, "TRL neither bounds advantages nor compares inside of columns")
     return {"scale_rewards": credit.scale}
 
 

@@ -29,7 +29,6 @@ from guerdon.credit.trajectory_graph import (
     state_group_advantages,
 )
 from guerdon.credit.turn_discounted import TurnDiscounted, igpo_returns, position_centred_returns
-from guerdon.credit.turn_rewards import turn_rewards
 
 __all__ = [
     "GAE", "EntropyModulated", "EpisodeAndStep", "Fork", "GroupNormalized", "LeaveOneOut", "ProgressCredit",
@@ -40,5 +39,5 @@ __all__ = [
     "over_tokens", "place_on_last_token", "portool_streams", "position_centred_returns", "prime_returns",
     "process_on_tokens", "progress_credit", "salt_advantages", "selective_advantage", "state_group_advantages",
     "step_advantages", "step_entropy", "step_rewards", "thought_advantages", "token_importance",
-    "token_leave_one_out", "token_rewards", "turn_rewards",
+    "token_leave_one_out", "token_rewards",
 ]  # fmt: skip

@@ -172,7 +172,7 @@ class EntropyModulated:
         """
         if rollouts.entropy is None:
             raise ValueError(
-                "entropy is missing: EntropyModulated expects the behaviour policy's token entropies (B, T)"
+                "entropy is missing: EntropyModulated expected the behaviour policy's token entropies (B, T)"
             )
         advantage = ops.normalize(rollouts.outcome, rollouts.group, scale=self.scale, ddof=self.ddof, eps=self.eps)
         advantage = torch.where(rollouts.scored, advantage, torch.nan)

@@ -161,7 +161,7 @@ class Fork:
             ValueError: `node` is missing, or a step has two parents.
         """
         if rollouts.node is None:
-            raise ValueError("node is missing: Fork expects the id of each step in its group's tree (B, S)")
+            raise ValueError("node is missing: Fork expected the id of each step in its group's tree (B, S)")
         exists = rollouts.step_exists
         streams = portool_streams(
             rollouts.process, rollouts.node, rollouts.group, self.eps, ddof=self.ddof, exists=exists

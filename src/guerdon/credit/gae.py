@@ -10,7 +10,9 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.credit.token_rewards import process_on_tokens, token_rewards
+from guerdon.ops.edges import is_last
 from guerdon.rollouts import Rollouts
+from guerdon.terms import term
 
 
 def _check_unit(stage: str, **values: float) -> None:
@@ -139,7 +141,7 @@ class GAE:
 
     def _on_tokens(self, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         if "values" not in rollouts.tokens:
-            raise ValueError('tokens has no "values": GAE expects the critic\'s values (B, T)')
+            raise ValueError('tokens has no "values": GAE expected the critic\'s values (B, T)')
         rewards = token_rewards(rollouts, self.kl_coef, self.kl_kind)
         if self.use_process:
             rewards = rewards + process_on_tokens(rollouts)
@@ -149,7 +151,7 @@ class GAE:
     def _on_turns(self, rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         exists = rollouts.step_exists
         where = exists & rollouts.scored[:, None]
-        last = exists & (exists.flip(1).cumsum(1).flip(1) == 1)
+        last = is_last(exists)
         rewards = torch.nan_to_num(rollouts.process, nan=0.0)
         rewards = rewards + torch.where(last & where, rollouts.outcome[:, None], 0.0)
         done = rollouts.steps["done"].bool() if "done" in rollouts.steps else None
@@ -171,13 +173,13 @@ def _bootstrap(rollouts: Rollouts) -> Tensor | None:
     """(B,) float32: the value after the end of each row, or None."""
     if "bootstrap" not in rollouts.columns:
         return None
-    return torch.tensor([float(value) for value in rollouts.column("bootstrap")], device=rollouts.device)
+    return torch.nan_to_num(term(rollouts, "bootstrap"), nan=0.0)
 
 
 def _step_extra(rollouts: Rollouts, name: str) -> Tensor:
     """(B, S) float32 entry of `steps`."""
     if name not in rollouts.steps or rollouts.steps[name].ndim != 2:
-        raise ValueError(f'steps has no "{name}" of shape (B, S): GAE on turns expects it')
+        raise ValueError(f'steps has no "{name}" of shape (B, S): GAE on turns expected it')
     return rollouts.steps[name].to(torch.float32)
 
 

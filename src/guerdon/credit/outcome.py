@@ -10,6 +10,7 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.rollouts import Rollouts
+from guerdon.terms import keys
 
 
 def over_tokens(advantage: Tensor, mask: Tensor) -> Tensor:
@@ -37,9 +38,7 @@ def compared_rows(rollouts: Rollouts, by: tuple[str, ...]) -> Tensor:
     """
     if not by:
         return rollouts.group
-    cells = list(zip(rollouts.group.tolist(), *(rollouts.column(name) for name in by), strict=True))
-    number = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
-    return torch.tensor([number[cell] for cell in cells], dtype=torch.int64, device=rollouts.device)
+    return keys(rollouts.group.tolist(), *(rollouts.column(name) for name in by)).to(rollouts.device)
 
 
 @dataclass(frozen=True)

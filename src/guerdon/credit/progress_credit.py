@@ -10,6 +10,7 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.rollouts import Rollouts
+from guerdon.terms import term
 
 BASELINES = ("none", "group_mean", "leave_one_out")
 
@@ -109,8 +110,7 @@ class ProgressCredit:
         Raises:
             ValueError: The column `start` is missing, or a value lies outside [0, 1].
         """
-        listed = [torch.nan if value is None else float(value) for value in rollouts.column("start")]
-        start = torch.tensor(listed, dtype=torch.float32, device=rollouts.device)
+        start = term(rollouts, "start")
         center = {"none": "none", "group_mean": "mean", "leave_one_out": "loo"}[self.baseline]
         singleton = "raw" if center == "none" else "zero"
         centred = ops.normalize(rollouts.outcome, rollouts.group, center=center, scale="none", singleton=singleton)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.credit.streams import Stream
 from guerdon.rollouts import Rollouts
 
 
@@ -40,13 +41,17 @@ def step_advantages(
     Returns:
         (B, S) float, NaN where no step exists.
     """
-    rows, width = process.shape
-    key = group[:, None].expand(rows, width).reshape(-1)
-    where = exists.reshape(-1)
-    value = ops.normalize(process.reshape(-1), key, scale=scale, ddof=ddof, eps=eps, where=where).reshape(rows, width)
-    if accumulate:
-        value = ops.accumulate(value, exists, gamma=gamma, direction="suffix")
-    return torch.where(exists, value, torch.nan)
+    return Stream(
+        process,
+        group,
+        "step",
+        accumulate=accumulate,
+        gamma=gamma,
+        exists=exists,
+        scale=scale,
+        ddof=ddof,
+        eps=eps,
+    ).advantage
 
 
 @dataclass(frozen=True)

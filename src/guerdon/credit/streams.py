@@ -17,6 +17,7 @@ from torch import Tensor
 from guerdon import ops
 from guerdon.ops.schedule import Schedule, value_at
 from guerdon.rollouts import Rollouts
+from guerdon.terms import term
 
 LEVELS = ("row", "step")
 POOLS = ("group", "position", "response")
@@ -292,12 +293,7 @@ class Streams:
                 ddof=self.ddof,
                 eps=self.eps,
             )
-        if name == "outcome":
-            values = rollouts.outcome
-        else:
-            listed = [torch.nan if value is None else float(value) for value in rollouts.column(name)]
-            values = torch.tensor(listed, dtype=torch.float32, device=rollouts.device)
-        values = torch.where(left_out, torch.nan, values)
+        values = torch.where(left_out, torch.nan, term(rollouts, name))
         return Stream(values, rollouts.group, scale=self.scale, ddof=self.ddof, eps=self.eps)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.ops.edges import is_last
 from guerdon.rollouts import Rollouts
 
 GRANULARITIES = ("thought", "step")
@@ -46,8 +47,8 @@ def thought_advantages(
     thoughts, the sum from a thought on is base if it has the label of the last, and base plus its own worth if not.
 
     Args:
-        labels: (B, S) bool, or int64 with negative = no step. True: the step is good (right response), or matches the
-            answer (wrong response).
+        labels: (B, S) bool, or numbers with negative or NaN = no step. True: the step is good (right response), or
+            matches the answer (wrong response).
         correct: (B,) bool.
         base: (B,) float, the response's advantage.
         scale: (B,) float, what a thought of a right response is worth; alpha times the group's accuracy in the paper.
@@ -71,13 +72,15 @@ def thought_advantages(
     if labels.ndim != 2 or any(value.shape != labels.shape[:1] for value in (correct, base, scale)):
         shapes = [tuple(value.shape) for value in (labels, correct, base, scale)]
         raise ValueError(f"labels, correct, base, scale have the shapes {shapes}: expected (B, S) and three (B,)")
-    exists, label = labels.long() >= 0, labels.long() > 0
+    # Labels that are numbers may say NaN for no step.
+    label = torch.nan_to_num(labels, nan=-1.0) if labels.is_floating_point() else labels
+    exists, label = label >= 0, label > 0
     if size == "adaptive":
         amount = torch.where(correct > 0, scale.to(base.dtype), base)
     else:
         amount = torch.where(correct > 0, torch.ones_like(base), -torch.ones_like(base))
     worth = torch.where(label, amount[:, None], -amount[:, None])
-    last = exists & (exists.flip(1).cumsum(1).flip(1) == 1)
+    last = is_last(exists)
     if granularity == "step":
         return ops.accumulate(torch.where(last, base[:, None], worth), exists)
     differs = label != (last & label).any(1, keepdim=True)

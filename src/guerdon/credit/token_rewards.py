@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.ops.edges import is_last
 from guerdon.rollouts import Rollouts
 
 
@@ -19,9 +20,7 @@ def place_on_last_token(value: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (B, T) float, 0 elsewhere.
     """
-    later = mask.flip(1).cumsum(1).flip(1)
-    last = mask & (later == 1)
-    return torch.where(last, torch.nan_to_num(value, nan=0.0)[:, None], 0.0)
+    return torch.where(is_last(mask), torch.nan_to_num(value, nan=0.0)[:, None], 0.0)
 
 
 def token_rewards(rollouts: Rollouts, kl_coef: float = 0.0, kl_kind: str = "k1") -> Tensor:

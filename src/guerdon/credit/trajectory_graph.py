@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.credit.streams import Stream, added_over_tokens
-from guerdon.ops.edges import edge_keys, state_keys
+from guerdon.ops.edges import edge_keys, is_last, state_keys
 from guerdon.rollouts import Rollouts
 
 COUNTS = ("occurrence", "trajectory")
@@ -115,9 +115,9 @@ def state_group_advantages(
 
 def _node_and_action(rollouts: Rollouts, stage: str) -> tuple[Tensor, Tensor]:
     if rollouts.node is None:
-        raise ValueError(f"node is missing: {stage} expects the state that each step leads to (B, S)")
+        raise ValueError(f"node is missing: {stage} expected the state that each step leads to (B, S)")
     if "action" not in rollouts.steps:
-        raise ValueError(f'steps has no "action": {stage} expects the action of each step (B, S)')
+        raise ValueError(f'steps has no "action": {stage} expected the action of each step (B, S)')
     return rollouts.node, rollouts.steps["action"].to(torch.int64)
 
 
@@ -210,9 +210,9 @@ class StateGroups:
             ValueError: `node` is missing.
         """
         if rollouts.node is None:
-            raise ValueError("node is missing: StateGroups expects the state that each step leads to (B, S)")
+            raise ValueError("node is missing: StateGroups expected the state that each step leads to (B, S)")
         exists = rollouts.step_exists
-        last = exists & (exists.flip(1).cumsum(1).flip(1) == 1)
+        last = is_last(exists)
         rewards = torch.nan_to_num(rollouts.process, nan=0.0)
         rewards = rewards + torch.where(last, rollouts.outcome[:, None], 0.0)
         returns = ops.accumulate(rewards, exists, gamma=self.gamma)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.ops.edges import is_last
 from guerdon.rollouts import Rollouts
 
 NORMS = ("separate", "joint", "center")
@@ -86,7 +87,7 @@ def _turns(gains: Tensor, exists: Tensor | None) -> tuple[Tensor, Tensor]:
         exists = place <= last[:, None] + 1
     elif exists.shape != gains.shape:
         raise ValueError(f"exists has shape {tuple(exists.shape)}: expected {tuple(gains.shape)}, like gains")
-    answer = exists & (exists.flip(1).cumsum(1).flip(1) == 1)
+    answer = is_last(exists)
     if bool((given & answer).any()):
         row = int((given & answer).any(1).nonzero()[0])
         raise ValueError(f"gains in row {row} has a value at the answer turn: expected NaN, since the outcome is there")

@@ -18,6 +18,23 @@ START = 0
 """The state before the first step of a row."""
 
 
+def is_last(exists: Tensor) -> Tensor:
+    """Whether a position is the last of its row that exists.
+
+    Args:
+        exists: (B, S) bool, steps or tokens that exist.
+
+    Returns:
+        (B, S) bool, at most one True a row.
+
+    Example:
+        >>> import torch
+        >>> is_last(torch.tensor([[True, True, False]])).tolist()
+        [[False, True, False]]
+    """
+    return exists & (exists.flip(1).cumsum(1).flip(1) == 1)
+
+
 def following(x: Tensor, exists: Tensor, fill: float = math.nan) -> Tensor:
     """The value of the next existing step of the row.
 

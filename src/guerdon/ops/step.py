@@ -140,7 +140,7 @@ def accumulate(x: Tensor, exists: Tensor, gamma: float = 1.0, direction: str = "
     expect_shape("exists", exists, tuple(x.shape), "x")
     expect_unit("gamma", gamma)
     value = torch.where(exists & ~torch.isnan(x), x, 0.0).double()
-    decay = torch.where(exists, gamma, 1.0).double()
+    decay = torch.ones(exists.shape, dtype=torch.float64, device=exists.device).masked_fill_(exists, gamma)
     if direction == "prefix":
         total = _scan.general_suffix(value.flip(1), decay.flip(1)).flip(1)
     else:

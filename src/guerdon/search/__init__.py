@@ -1,5 +1,18 @@
-"""Ways to sample and search for responses."""
+"""Ways to sample and search for responses, to choose among them, and to keep them for later."""
 
+from guerdon.search.replay_buffer import ReplayBuffer, waiting_rows
 from guerdon.search.sampling import Independent, Oversample
+from guerdon.search.votes import BestOfN, WeightedVote, best_of_n, best_rows, weighted_vote, winning_rows
 
-__all__ = ["Independent", "Oversample"]
+__all__ = [
+    "BestOfN",
+    "Independent",
+    "Oversample",
+    "ReplayBuffer",
+    "WeightedVote",
+    "best_of_n",
+    "best_rows",
+    "waiting_rows",
+    "weighted_vote",
+    "winning_rows",
+]

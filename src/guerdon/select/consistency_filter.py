@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,7 +36,8 @@ def process_consistency(
     multiplies, so that an incorrect response of too few or too many steps gains by it.
 
     Args:
-        process: (B, S) float, probability that a step is right; NaN = no such step, or not scored.
+        process: (B, S) float, probability that a step is right; NaN = no such step, or not scored. Values outside
+            [0, 1] are warned of.
         outcome: (B,) in {0, 1}, or NaN for a row that could not be scored.
         penalty: What a row with an unusual number of scored steps loses.
         min_steps: The smallest usual number.
@@ -64,6 +66,8 @@ def process_consistency(
         raise ValueError(f"penalise is {penalise!r}: expected 'both' or 'paper'")
     _check_binary(outcome)
     scored = ~torch.isnan(process)
+    if bool(((process < 0) | (process > 1)).any()):
+        warnings.warn("process has values outside [0, 1]: expected probabilities of right steps", stacklevel=2)
     count = scored.sum(1)
     if centre is None:
         centre = float(process[scored].double().mean()) if bool(scored.any()) else 0.0
