@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
@@ -128,3 +129,19 @@ def test_practice_holds_invalid_lines_at_the_given_rate() -> None:
     assert task.practice(5, seed=3) == task.practice(5, seed=3) != task.practice(5, seed=4)
     with pytest.raises(ValueError, match="error_rate is 2"):
         task.practice(1, 0, error_rate=2.0)
+
+
+def test_draws_of_the_released_lab_stay_as_they_are() -> None:
+    """Policies are kept in a cache by what their task writes; other draws would make them all anew."""
+    digests = []
+    for task in (Chain(), Chain(length=3, answer_classes=None, modulus=97, operators="+-*", digits=2)):
+        digest = hashlib.sha256(repr(task).encode())
+        for shares in ({}, {"corruption": 0.2, "wrong": 0.3, "flaws": 2}):
+            for item in task.demonstrations(300, 7, **shares):  # type: ignore[arg-type]
+                digest.update(f"{item.problem}{item.response}{item.kind}".encode())
+        for problem, response in task.practice(100, 3):
+            digest.update(f"{problem}{response}".encode())
+        digest.update(str(task.problems("train", 50, 1)).encode())
+        digest.update(str(task.problems("test", 50, 1)).encode())
+        digests.append(digest.hexdigest()[:16])
+    assert digests == ["2d0b53e37dafb53c", "073bf4bdafc5ba8a"]

@@ -16,15 +16,13 @@ flawed reasoning is right by luck. The verifier looks at the answer line alone; 
 from __future__ import annotations
 
 import random
-import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from guerdon.score.verdict import Verdict
-from guerdon.score.verify.blocks import split_steps
 from guerdon.tasks.demonstrations import Demonstration, careless, demonstrate
+from guerdon.tasks.drawing import INTEGER, demonstrated, draw_problem, draw_problems, lines
 from guerdon.tasks.task import Problem, Split
 
 _OPERATIONS: dict[str, Callable[[int, int], int]] = {
@@ -32,9 +30,6 @@ _OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
 }
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,199})")
-_TEST_SHARE = 8  # one prompt in so many is held out
-_TRIES = 10_000
 
 
 @dataclass(frozen=True)
@@ -100,20 +95,15 @@ class Chain:
         Raises:
             ValueError: The split is unknown, or so few prompts are possible that the split has none.
         """
-        if split not in ("train", "test"):
-            raise ValueError(f"split is {split!r}: expected 'train' or 'test'")
-        generator = random.Random(f"chain/{split}/{seed}")
-        return [self._draw(split, generator, index) for index in range(n)]
+        return draw_problems(self, self.name, split, n, seed, self.draw)
 
-    def _draw(self, split: Split, generator: random.Random, prompt_id: int) -> Problem:
-        for _ in range(_TRIES):
-            operands = [generator.randrange(10**self.digits) for _ in range(self.length)]
-            operators = "".join(generator.choice(self.operators) for _ in range(self.length - 1))
-            prompt = f"{operands[0]}" + "".join(f"{op}{x}" for op, x in zip(operators, operands[1:], strict=True)) + "="
-            if (zlib.crc32(prompt.encode()) % _TEST_SHARE == 0) == (split == "test"):
-                row = {"operands": operands, "operators": operators}
-                return Problem(prompt, str(self.answer(self.values(row)[-1])), prompt_id, row)
-        raise ValueError(f"{self} has no prompt for the {split} split: expected more digits, operands or operators")
+    def draw(self, generator: random.Random) -> tuple[str, str, dict[str, Any]]:
+        """Draw (prompt, target, columns) of either split."""
+        operands = [generator.randrange(10**self.digits) for _ in range(self.length)]
+        operators = "".join(generator.choice(self.operators) for _ in range(self.length - 1))
+        prompt = f"{operands[0]}" + "".join(f"{op}{x}" for op, x in zip(operators, operands[1:], strict=True)) + "="
+        row = {"operands": operands, "operators": operators}
+        return prompt, str(self.answer(self.values(row)[-1])), row
 
     # --- what is right ------------------------------------------------------------------------------------------
 
@@ -155,13 +145,13 @@ class Chain:
             target: The right answer; NaN and a reason if it is no integer.
             row: Not used.
         """
-        if not _INTEGER.fullmatch(target):
+        if not INTEGER.fullmatch(target):
             return Verdict(float("nan"), reason=f"target is {target!r}: expected an integer")
-        lines = [line for line in self._lines(response) if line.startswith(self.answer_mark)]
-        if len(lines) != 1:
-            return Verdict(0.0, reason=f"{len(lines)} answer lines: expected one")
-        answer = lines[0].removeprefix(self.answer_mark)
-        if not _INTEGER.fullmatch(answer):
+        found = [line for line in lines(response, self.step_delimiter) if line.startswith(self.answer_mark)]
+        if len(found) != 1:
+            return Verdict(0.0, reason=f"{len(found)} answer lines: expected one")
+        answer = found[0].removeprefix(self.answer_mark)
+        if not INTEGER.fullmatch(answer):
             return Verdict(0.0, answer, "the answer is no integer")
         right = int(answer) == int(target)
         return Verdict(float(right), answer, "" if right else f"the answer is {target}")
@@ -177,7 +167,7 @@ class Chain:
         labels: list[bool] = []
         written: list[int | None] = []
         answered = False
-        for line in self._lines(response):
+        for line in lines(response, self.step_delimiter):
             if answered:
                 labels.append(False)
             elif line.startswith(self.answer_mark):
@@ -185,15 +175,12 @@ class Chain:
                 labels.append(self._answer_follows(line.removeprefix(self.answer_mark), written, row))
             else:
                 labels.append(self._value_follows(line, written, row))
-                written.append(int(line) if _INTEGER.fullmatch(line) else None)
+                written.append(int(line) if INTEGER.fullmatch(line) else None)
         return labels
-
-    def _lines(self, response: str) -> list[str]:
-        return [response[start:end].strip() for start, end in split_steps(response, self.step_delimiter)]
 
     def _value_follows(self, line: str, written: Sequence[int | None], row: Mapping[str, Any]) -> bool:
         index = len(written)
-        if not _INTEGER.fullmatch(line) or index >= len(row["operands"]):
+        if not INTEGER.fullmatch(line) or index >= len(row["operands"]):
             return False
         previous = written[-1] if written else None
         if index and previous is None:
@@ -202,7 +189,7 @@ class Chain:
 
     def _answer_follows(self, text: str, written: Sequence[int | None], row: Mapping[str, Any]) -> bool:
         last = written[-1] if written else None
-        if len(written) < len(row["operands"]) or last is None or not _INTEGER.fullmatch(text):
+        if len(written) < len(row["operands"]) or last is None or not INTEGER.fullmatch(text):
             return False
         return int(text) == self.answer(last)
 
@@ -236,18 +223,10 @@ class Chain:
         Raises:
             ValueError: A share is negative, both make more than 1, or `flaws` is out of range.
         """
-        if corruption < 0 or wrong < 0 or corruption + wrong > 1:
-            raise ValueError(f"corruption is {corruption}, wrong is {wrong}: expected shares that make at most 1")
         if not 1 <= flaws <= self.length:
             raise ValueError(f"flaws is {flaws}: expected 1 to the {self.length} running values")
-        generator = random.Random(f"chain/demonstrations/{seed}")
-        n_flawed, n_wrong = round(corruption * n), min(round(wrong * n), n - round(corruption * n))
-        kinds = ["flawed"] * n_flawed + ["wrong"] * n_wrong + ["sound"] * (n - n_flawed - n_wrong)
-        generator.shuffle(kinds)
-        return [
-            demonstrate(self, self._draw("train", generator, index), kind, flaws, generator)
-            for index, kind in enumerate(kinds)
-        ]
+        drawn = demonstrated(self, self.name, n, seed, corruption, wrong, self.draw)
+        return [demonstrate(self, problem, kind, flaws, generator) for problem, kind, generator in drawn]
 
     def practice(self, n: int, seed: int, error_rate: float = 0.5) -> list[tuple[Problem, str]]:
         """Responses to training problems with many wrong lines, for a judge of steps to learn from.
@@ -266,5 +245,5 @@ class Chain:
         if not 0.0 <= error_rate <= 1.0:
             raise ValueError(f"error_rate is {error_rate}: expected a probability")
         generator = random.Random(f"chain/practice/{seed}")
-        problems = [self._draw("train", generator, index) for index in range(n)]
+        problems = [draw_problem(self, "train", generator, index, self.draw) for index in range(n)]
         return [(problem, careless(self, problem, error_rate, generator)) for problem in problems]

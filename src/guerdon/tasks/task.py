@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -80,16 +81,14 @@ class Task(Protocol):
         ...
 
 
-def _chain(**knobs: Any) -> Task:
-    from guerdon.tasks.chain import Chain
+def _lab(module: str, kind: str) -> Callable[..., Task]:
+    """A task that is made by a class of this package, which is imported when it is needed."""
 
-    return _build("chain", Chain, knobs)
+    def make(**knobs: Any) -> Task:
+        found = getattr(importlib.import_module(f"guerdon.tasks.{module}"), kind)
+        return _build(found, knobs)
 
-
-def _gsm8k(**knobs: Any) -> Task:
-    from guerdon.tasks.gsm8k import GSM8K
-
-    return _build("gsm8k", GSM8K, knobs)
+    return make
 
 
 def _reasoning_gym(dataset: str, knobs: Mapping[str, Any]) -> Task:
@@ -98,7 +97,21 @@ def _reasoning_gym(dataset: str, knobs: Mapping[str, Any]) -> Task:
     return ReasoningGym(dataset, knobs)
 
 
-_TASKS: dict[str, Callable[..., Task]] = {"chain": _chain, "gsm8k": _gsm8k}
+_TASKS: dict[str, Callable[..., Task]] = {
+    "boilerplate": _lab("boilerplate", "Boilerplate"),
+    "chain": _lab("chain", "Chain"),
+    "derivations": _lab("derivations", "Derivations"),
+    "dialogues": _lab("dialogues", "Dialogues"),
+    "grading": _lab("grading", "Grading"),
+    "gsm8k": _lab("gsm8k", "GSM8K"),
+    "hidden-rule": _lab("writing", "HiddenRule"),
+    "last-letters": _lab("strings", "LastLetters"),
+    "letters": _lab("writing", "Letters"),
+    "reach": _lab("reach", "ReachSum"),
+    "reach-target": _lab("reach", "ReachTarget"),
+    "scratchpad": _lab("scratchpad", "Scratchpad"),
+    "stack-programs": _lab("stack_programs", "StackPrograms"),
+}
 _GYM = "reasoning-gym"
 
 
@@ -111,7 +124,7 @@ def get_task(name: str, **knobs: Any) -> Task:
     """Make a task.
 
     Args:
-        name: "chain", "gsm8k" or "reasoning-gym:NAME", NAME being a data set of the reasoning-gym package.
+        name: One of `task_names()`; "reasoning-gym:NAME" is the data set NAME of the reasoning-gym package.
         **knobs: Settings of the task; each has a default.
 
     Raises:
@@ -129,9 +142,11 @@ def get_task(name: str, **knobs: Any) -> Task:
     return _TASKS[name](**knobs)
 
 
-def _build(name: str, kind: Callable[..., Task], knobs: Mapping[str, Any]) -> Task:
-    known = [entry.name for entry in dataclasses.fields(kind) if entry.init]  # type: ignore[arg-type]
+def _build(kind: Any, knobs: Mapping[str, Any]) -> Task:
+    known = [entry.name for entry in dataclasses.fields(kind) if entry.init]
     for knob in knobs:
         if knob not in known:
-            raise ValueError(f"task {name} has no knob {knob!r}; {nearest(knob, known)}")
-    return kind(**knobs)
+            raise ValueError(f"task {kind.name} has no knob {knob!r}; {nearest(knob, known)}")
+    # A settings file has lists where a task has pairs.
+    made: Task = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in knobs.items()})
+    return made
