@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guerdon.batch import Batch
 from guerdon.recipe import Recipe
@@ -17,6 +17,9 @@ from guerdon.train.config import RunConfig
 from guerdon.train.curves import draw_curves
 from guerdon.train.evaluation import Evaluation, evaluate
 from guerdon.train.runs import RunFolder, write_json
+
+if TYPE_CHECKING:
+    from guerdon.policies.warm_start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,17 @@ class Experiment:
     model_path: str
 
     @staticmethod
-    def load(config: RunConfig) -> Experiment:
-        """Load, or make, task and policy."""
+    def load(config: RunConfig, *, warm_start: WarmStart | None = None) -> Experiment:
+        """Load, or make, task and policy.
+
+        Args:
+            config: The settings.
+            warm_start: How a "tiny" policy is warm-started; None = the usual way.
+        """
         from guerdon.policies import load_policy
 
         task = get_task(config.task, **config.task_options)
-        policy = load_policy(config.model, task=task, seed=config.seed)
+        policy = load_policy(config.model, task=task, seed=config.seed, warm_start=warm_start)
         return Experiment(config, task, policy.model, policy.tokenizer, policy.path)
 
     def problems(self) -> list[Problem]:
