@@ -788,10 +788,19 @@ def start_pair(isolated, limits, fds, entry):
     return trees
 
 
+def warm_up():
+    """Do once what every program does first: its process then finds it done, for it is a copy of this one."""
+    exec(compile("print(sum(int(word) for word in 'f(1, 2)'.split() if word.isdigit()))", "<program>", "exec"), {})
+    sys.stdout.flush()
+    for name in ("prctl", "syscall", "mount"):
+        getattr(LIBC, name)
+
+
 def keeper(control, isolated):
     """Start what is asked for, one program after the other."""
     first = {1, os.getpid()}
     # The collectors of its children leave alone what the keeper holds: a page that is not written to is not copied.
+    warm_up()
     gc.collect()
     gc.freeze()
     send(control, {"ready": True, "filtered": MACHINE in FILTER_ARCH and isolated})
