@@ -22,8 +22,10 @@ from guerdon.stages import (
     Score,
     Select,
     Shape,
+    load_states,
     reads,
     stage_name,
+    states_of,
 )
 
 SHELVES = ("rollout", "score", "shape", "select", "credit", "objective")
@@ -202,7 +204,7 @@ class Recipe:
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the stages that learn."""
-        return {name: stage.state_dict() for name, stage in self.learning_stages().items()}
+        return states_of(self.learning_stages())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up states that `state_dict` gave.
@@ -210,11 +212,7 @@ class Recipe:
         Raises:
             ValueError: The state is of a recipe with other learning stages.
         """
-        stages = self.learning_stages()
-        if set(stages) != set(state):
-            raise ValueError(f"the state is of the stages {sorted(state)}: this recipe has {sorted(stages)}")
-        for name, stage in stages.items():
-            stage.load_state_dict(state[name])
+        load_states(self.learning_stages(), state, "recipe")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some shelves changed."""

@@ -107,6 +107,28 @@ class Sampling(Protocol):
 UPDATE_ORDERS = ("update_first", "score_first", "never")
 
 
+def states_of(stages: Mapping[str, Learning]) -> dict[str, Any]:
+    """Name -> state, of stages that learn."""
+    return {name: stage.state_dict() for name, stage in stages.items()}
+
+
+def load_states(stages: Mapping[str, Learning], state: Mapping[str, Any], owner: str) -> None:
+    """Let stages take up the states that `states_of` gave.
+
+    Args:
+        stages: Name -> stage.
+        state: Name -> state.
+        owner: What they are stages of, for the message.
+
+    Raises:
+        ValueError: The state is of other stages.
+    """
+    if set(stages) != set(state):
+        raise ValueError(f"the state is of the stages {sorted(state)}: this {owner} has {sorted(stages)}")
+    for name, stage in stages.items():
+        stage.load_state_dict(state[name])
+
+
 def stage_name(stage: object) -> str:
     """The name of a stage in metrics and listings: its class name, or the name of a plain function."""
     return getattr(stage, "__name__", type(stage).__name__)

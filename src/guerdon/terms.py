@@ -42,13 +42,18 @@ def numbers(name: str, values: Sequence[Any]) -> Tensor:
     Raises:
         ValueError: A value is not a number; the message names the column and the row.
     """
-    found = []
-    for row, value in enumerate(values):
-        try:
-            found.append(torch.nan if value is None else float(value))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"columns[{name!r}] in row {row} is {value!r}: expected a number or None") from error
-    return torch.tensor(found, dtype=torch.float32)
+    try:
+        return torch.tensor([torch.nan if value is None else float(value) for value in values], dtype=torch.float32)
+    except (TypeError, ValueError) as error:
+        row = next(row for row, value in enumerate(values) if not _is_number(value))
+        raise ValueError(f"columns[{name!r}] in row {row} is {values[row]!r}: expected a number or None") from error
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return value is None or isinstance(float(value), float)
+    except (TypeError, ValueError):
+        return False
 
 
 def keys(*columns: Sequence[Hashable]) -> Tensor:

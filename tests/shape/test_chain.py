@@ -59,7 +59,7 @@ def test_learning_members() -> None:
     nested = chain(Scale(2.0), Running())
     metrics = Recipe(credit=GroupNormalized(), shape=(Clip(low=-1.0), nested))(batch([1.0, 3.0]), learn=True).metrics
     assert metrics["update/Chain/1.Running/mean"] == 4.0
-    with pytest.raises(ValueError, match="the state is of the shapes"):
+    with pytest.raises(ValueError, match="the state is of the stages"):
         nested.load_state_dict({})
 
 

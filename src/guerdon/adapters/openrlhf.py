@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from guerdon.adapters.verifiers import find_verifier, judge
-from guerdon.score.verify.stage import Verifier
+from guerdon.score.work import Verifier
 
 RewardFunction = Callable[..., dict[str, Any]]
 

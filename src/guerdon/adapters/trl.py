@@ -25,7 +25,8 @@ from guerdon.credit import GroupNormalized
 from guerdon.objective import ClippedSurrogate
 from guerdon.recipe import Recipe
 from guerdon.rollouts import RESERVED, Rollouts
-from guerdon.score.verify.stage import Verifier, decide
+from guerdon.score.verify.stage import decide
+from guerdon.score.work import Verifier
 from guerdon.search import Independent
 from guerdon.shape import Blend
 from guerdon.stages import Learning, Score, Shape, reads, stage_name

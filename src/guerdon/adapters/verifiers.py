@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from guerdon.score.verdict import Verdict
+from guerdon.score.verifiers import attribute_at
 from guerdon.score.verify.answers import KINDS, answers_match, last_boxed, last_number
-from guerdon.score.verify.stage import Verifier, decide
+from guerdon.score.verify.stage import decide
+from guerdon.score.work import Verifier
 
 
 def boxed_answer(response: str, target: str, row: Mapping[str, Any]) -> Verdict:
@@ -69,9 +70,7 @@ def find_verifier(verifier: Verifier | str) -> Verifier:
 
         return get_task(attribute).verify
     try:
-        found: Any = importlib.import_module(module)
-        for name in attribute.split("."):
-            found = getattr(found, name)
+        found = attribute_at(verifier)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"verifier is {verifier!r}, which cannot be found: {error}") from error
     if not callable(found):

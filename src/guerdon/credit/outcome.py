@@ -41,6 +41,25 @@ def compared_rows(rollouts: Rollouts, by: tuple[str, ...]) -> Tensor:
     return keys(rollouts.group.tolist(), *(rollouts.column(name) for name in by)).to(rollouts.device)
 
 
+def estimated(outcome: Tensor, group: Tensor, estimator: str, ddof: int, eps: float) -> Tensor:
+    """One advantage a response, as the estimator of that name has it.
+
+    Args:
+        outcome: (B,) float; NaN rows take no part and get 0.
+        group: (B,) int64.
+        estimator: "grpo" = by mean and standard deviation of the group; "rloo" = minus the mean of the others, 0 for a
+            group of one, and no division.
+        ddof: Of the standard deviation.
+        eps: Is added to it.
+
+    Returns:
+        (B,) float.
+    """
+    if estimator == "rloo":
+        return ops.normalize(outcome, group, center="loo", scale="none")
+    return ops.normalize(outcome, group, ddof=ddof, eps=eps)
+
+
 @dataclass(frozen=True)
 class GroupNormalized:
     """(outcome - group mean) / (standard deviation + eps): the advantage of GRPO (arXiv 2402.03300, §4.1.2).

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.credit.outcome import estimated
 from guerdon.rollouts import Rollouts
 
 MODES = ("threshold", "topk")
@@ -130,15 +131,7 @@ class TokenImportance:
         """
         if self.scores not in rollouts.tokens:
             raise ValueError(f"tokens has no {self.scores!r}: there are {sorted(rollouts.tokens)}")
-        loo = self.estimator == "rloo"
-        advantage = ops.normalize(
-            rollouts.outcome,
-            rollouts.group,
-            center="loo" if loo else "mean",
-            scale="none" if loo else "group",
-            ddof=self.ddof,
-            eps=self.eps,
-        )[:, None]
+        advantage = estimated(rollouts.outcome, rollouts.group, self.estimator, self.ddof, self.eps)[:, None]
         plus, minus = token_importance(
             rollouts.tokens[self.scores].to(torch.float32),
             rollouts.mask,

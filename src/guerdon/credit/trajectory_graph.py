@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.credit.outcome import estimated
 from guerdon.credit.streams import Stream, added_over_tokens
 from guerdon.ops.edges import edge_keys, is_last, state_keys
 from guerdon.rollouts import Rollouts
@@ -159,15 +160,7 @@ class TrajectoryGraph:
             ValueError: `node` or `steps["action"]` is missing.
         """
         node, action = _node_and_action(rollouts, "TrajectoryGraph")
-        loo = self.estimator == "rloo"
-        base = ops.normalize(
-            rollouts.outcome,
-            rollouts.group,
-            center="loo" if loo else "mean",
-            scale="none" if loo else "group",
-            ddof=self.ddof,
-            eps=self.eps,
-        )
+        base = estimated(rollouts.outcome, rollouts.group, self.estimator, self.ddof, self.eps)
         known = torch.where(rollouts.scored, base, torch.nan)
         value = salt_advantages(known, node, action, rollouts.group, self.history, self.count, rollouts.step_exists)
         placed = torch.where(rollouts.step >= 0, ops.spread(value, rollouts.step), base[:, None])

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from guerdon.rollouts import Rollouts
 from guerdon.score.verdict import Verdict
-from guerdon.score.verify.stage import Verifier, decide
+from guerdon.score.verify.stage import decide
+from guerdon.score.work import Verifier
 
 _NAN = float("nan")
 

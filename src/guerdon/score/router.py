@@ -17,7 +17,7 @@ from torch import Tensor
 from guerdon.rollouts import Rollouts
 from guerdon.score.composite import verifier_reads, verifier_version
 from guerdon.score.verdict import Verdict
-from guerdon.score.verify.stage import Verifier
+from guerdon.score.work import Verifier
 from guerdon.stages import Score, stage_name
 from guerdon.stages import reads as stage_reads
 from guerdon.stages import writes as stage_writes

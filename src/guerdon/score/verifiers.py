@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from guerdon.overrides import nearest, parse_value
-from guerdon.score.verdict import Verdict
+from guerdon.score.work import Verifier
 
 _HERE = "guerdon.score.verify"
 NAMED = {
@@ -37,8 +37,6 @@ NAMED = {
 }
 """Name -> where the class is."""
 
-Verifier = Callable[[str, str, Mapping[str, Any]], Verdict]
-
 
 def verifier_names() -> list[str]:
     """The names that `get_verifier` knows."""
@@ -62,16 +60,27 @@ def get_verifier(name: str, options: Mapping[str, Any] | None = None) -> Verifie
     """
     if ":" not in name and name not in NAMED:
         raise ValueError(f"there is no verifier {name!r}; {nearest(name, NAMED)}")
-    module, _, attribute = NAMED.get(name, name).partition(":")
     try:
-        found = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        found = attribute_at(NAMED.get(name, name))
     except (ImportError, AttributeError) as error:
         if name in NAMED and isinstance(error, ImportError):
             raise
         raise ValueError(f"verifier {name!r}: {error}") from error
     return _built(name, found, dict(options or {}))
+
+
+def attribute_at(path: str) -> Any:
+    """What "package.module:attribute" names; the attribute may have dots.
+
+    Raises:
+        ImportError: There is no such module.
+        AttributeError: It has no such attribute.
+    """
+    module, _, attribute = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def _built(name: str, found: Any, options: dict[str, Any]) -> Verifier:

@@ -19,7 +19,7 @@ from typing import Any
 from guerdon.score.verdict import Verdict
 
 Verifier = Callable[[str, str, Mapping[str, Any]], Verdict]
-"""(response, target, row) -> Verdict."""
+"""(response, target, row) -> Verdict; `row` maps the names of the columns to the row's values."""
 
 Row = tuple[str, str, Mapping[str, Any]]
 """(response, target, columns)."""

@@ -13,6 +13,7 @@ from guerdon import ops
 from guerdon.ops.step import AGGREGATES
 from guerdon.rollouts import Rollouts
 from guerdon.selection import Selection
+from guerdon.terms import numbers, term
 
 TIES = ("first", "last", "majority")
 TRANSFORMS = ("none", "sigmoid")
@@ -165,12 +166,9 @@ def _answer_key(group: Tensor, answers: Sequence[Hashable | None]) -> Tensor:
 
 
 def _row_score(rollouts: Rollouts, name: str, aggregate: str) -> Tensor:
-    if name == "outcome":
-        return rollouts.outcome
-    if name == "process":
-        return ops.aggregate(rollouts.process, aggregate)
-    values = [torch.nan if value is None else float(value) for value in rollouts.column(name)]
-    return torch.tensor(values, dtype=torch.float32, device=rollouts.device)
+    if name in ("outcome", "process"):
+        return term(rollouts, name, aggregate)
+    return numbers(name, rollouts.column(name)).to(rollouts.device)
 
 
 @dataclass(frozen=True)

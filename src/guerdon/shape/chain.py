@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from guerdon.rollouts import Rollouts
-from guerdon.stages import Learning, Shape, reads, stage_name, writes
+from guerdon.stages import Learning, Shape, load_states, reads, stage_name, states_of, writes
 
 
 class Chain(tuple[Shape, ...]):
@@ -61,7 +61,7 @@ class Chain(tuple[Shape, ...]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the members that learn."""
-        return {name: stage.state_dict() for name, stage in self._learning().items()}
+        return states_of(self._learning())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up states that `state_dict` gave.
@@ -69,11 +69,7 @@ class Chain(tuple[Shape, ...]):
         Raises:
             ValueError: The state is of a chain with other learning members.
         """
-        learning = self._learning()
-        if set(learning) != set(state):
-            raise ValueError(f"the state is of the shapes {sorted(state)}: this chain has {sorted(learning)}")
-        for name, stage in learning.items():
-            stage.load_state_dict(state[name])
+        load_states(self._learning(), state, "chain")
 
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self))})"

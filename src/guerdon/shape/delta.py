@@ -15,6 +15,7 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.ops.distribution import reference_quantile
+from guerdon.ops.edges import is_last
 from guerdon.rollouts import Rollouts
 from guerdon.shape.elementwise import clip
 
@@ -47,10 +48,9 @@ def delta(process: Tensor, exists: Tensor | None = None) -> Tensor:
     if exists.shape != process.shape:
         raise ValueError(f"exists has shape {tuple(exists.shape)}: expected {tuple(process.shape)}, like process")
     missing = torch.isnan(process) | ~exists
-    later = exists.flip(1).cumsum(1).flip(1)
     scored = torch.where(missing, torch.nan, process)
     # The last step's score is never used, so a missing one may stand as 0.
-    stand_in = torch.where(missing & exists & (later == 1), 0.0, scored)
+    stand_in = torch.where(missing & is_last(exists), 0.0, scored)
     return torch.where(missing, torch.nan, ops.difference(stand_in, direction="delta"))
 
 

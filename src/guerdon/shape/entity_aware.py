@@ -12,7 +12,7 @@ from torch import Tensor
 from guerdon import ops
 from guerdon.ops.schedule import Schedule, value_at
 from guerdon.rollouts import Rollouts
-from guerdon.shape.terms import flags, term
+from guerdon.terms import flags, term
 
 STATUSES = ("correct", "wrong", "error")
 

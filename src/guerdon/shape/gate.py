@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.ops.edges import is_last
 from guerdon.ops.schedule import Schedule, value_at
 from guerdon.rollouts import Rollouts
-from guerdon.shape.terms import term
+from guerdon.terms import term
 
 MODES = ("gated", "direct")
 
@@ -146,7 +147,7 @@ def turn_rewards(
     levels = torch.stack([outcome.to(critics.dtype), outcome.to(critics.dtype)], 1)
     is_open = gate(levels, levels.new_tensor([delta]), strict, mode)[:, 1]
     value = torch.where(is_open[:, None], paid, torch.zeros_like(paid))
-    last = exists & (exists.flip(1).cumsum(1).flip(1) == 1)
+    last = is_last(exists)
     value = torch.where(last, torch.nan_to_num(value, nan=0.0) + outcome.to(value.dtype)[:, None], value)
     return torch.where(exists & ~torch.isnan(outcome)[:, None], value, torch.nan)
 

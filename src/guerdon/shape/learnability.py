@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from guerdon.rollouts import Rollouts
-from guerdon.shape.terms import term
+from guerdon.terms import term
 
 MODES = ("one_minus", "inverse")
 

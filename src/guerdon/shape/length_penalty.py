@@ -16,7 +16,8 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.rollouts import Rollouts
-from guerdon.shape.terms import keep_raw, term
+from guerdon.shape.terms import keep_raw
+from guerdon.terms import term
 
 SIDES = ("short", "long", "both")
 SELECTORS = ("top", "threshold")

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from guerdon.ops.edges import is_last
 from guerdon.rollouts import Rollouts
 
 LAST = ("outcome", "shift")
@@ -55,7 +56,7 @@ def renorm(
             f"process {tuple(process.shape)}, outcome {tuple(outcome.shape)}, exists {tuple(there.shape)}: "
             "expected (B, S), (B,) and (B, S)"
         )
-    last = there & (there.flip(1).cumsum(1).flip(1) == 1)
+    last = is_last(there)
     judged = there if last_step == "shift" else there & ~last
     wrong = judged & ((process < 0) | (process > 1))
     if bool(wrong.any()):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.rollouts import Rollouts
-from guerdon.shape.terms import flags, term
+from guerdon.terms import flags, term
 
 
 def adaptive_group_scores(

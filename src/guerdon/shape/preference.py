@@ -19,7 +19,8 @@ from torch import Tensor
 from guerdon.ops.distribution import reference_quantile
 from guerdon.rollouts import Rollouts
 from guerdon.shape.blend import combine
-from guerdon.shape.terms import keep_raw, sets_of_numbers, term
+from guerdon.shape.terms import keep_raw, sets_of_numbers
+from guerdon.terms import term
 
 CURVES = ("sigmoid", "tanh", "polynomial", "linear")
 METHODS = ("empirical", "gaussian")

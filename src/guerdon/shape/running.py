@@ -19,7 +19,8 @@ from guerdon.ops.running import RunningMoments, RunningWindow
 from guerdon.rollouts import Rollouts
 from guerdon.shape.elementwise import clip
 from guerdon.shape.log_boost import SQUASHES, squash
-from guerdon.shape.terms import keep_raw, term
+from guerdon.shape.terms import keep_raw
+from guerdon.terms import term
 
 MODES = ("meanstd", "clip", "minmax", "percentile")
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
+from guerdon.ops.edges import is_last
 from guerdon.rollouts import Rollouts
 
 GRANULARITIES = ("thought", "step")
@@ -155,7 +156,7 @@ def thought_rewards(
     value = torch.where(labels > 0, amount, -amount)
     run = ops.merge_runs(labels)[0] if granularity == "thought" else torch.where(there, there.cumsum(1) - 1, -1)
     ends = ops.place(torch.where(ops.exists(run, labels.shape[1]), 1.0, torch.nan), run) > 0
-    last = there & (there.flip(1).cumsum(1).flip(1) == 1)
+    last = is_last(there)
     value = torch.where(last, base[:, None], torch.where(ends, value, torch.zeros_like(value)))
     return torch.where(there, value, torch.nan)
 
@@ -196,7 +197,7 @@ class ThoughtRewards:
         there = rollouts.step_exists
         judged = ~(there & torch.isnan(rollouts.process)).any(1, keepdim=True)
         good = (rollouts.process > 0.5) | ~judged
-        last = there & (there.flip(1).cumsum(1).flip(1) == 1)
+        last = is_last(there)
         labels = torch.where(there, (good | last).long(), -1)
         base = ops.normalize(rollouts.outcome, rollouts.group, ddof=self.ddof, eps=self.eps)
         scale = adaptive_scale(rollouts.outcome, rollouts.group, self.alpha)

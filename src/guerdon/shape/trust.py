@@ -11,7 +11,7 @@ from torch import Tensor
 from guerdon import ops
 from guerdon.ops.schedule import Schedule, schedule, value_at
 from guerdon.rollouts import Rollouts
-from guerdon.shape.terms import term
+from guerdon.terms import term
 
 UNIFORM = ("keep", "zero")
 

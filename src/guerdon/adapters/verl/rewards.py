@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from guerdon.adapters.verifiers import find_verifier, judge
-from guerdon.score.verify.stage import Verifier
+from guerdon.score.work import Verifier
 
 
 def compute_score(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,9 +12,7 @@ import torch
 from guerdon.rollouts import Rollouts
 from guerdon.score.engine import Engine, filled, items_of
 from guerdon.score.verdict import Verdict
-
-Verifier = Callable[[str, str, Mapping[str, Any]], Verdict]
-"""(response, target, row) -> Verdict; `row` maps the names of the columns to the row's values."""
+from guerdon.score.work import Verifier
 
 
 @dataclass(frozen=True)
