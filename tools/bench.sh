@@ -3,7 +3,7 @@
 set -eu
 bin=$1
 mkdir -p docs/benchmarks
-for suite in ops trainer verify sandbox; do
+for suite in ops stages trainer verify sandbox; do
     "$bin/guerdon" bench "$suite" --json >"docs/benchmarks/.$suite.json"
     mv "docs/benchmarks/.$suite.json" "docs/benchmarks/$suite.json"
 done

@@ -16,6 +16,7 @@ SUITES = {
     "trainer": "The trainer",
     "verify": "Verifying math answers",
     "sandbox": "Programs in the sandbox",
+    "stages": "Every stage",
 }
 
 

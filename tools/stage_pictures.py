@@ -9,7 +9,7 @@ import torch
 
 from guerdon import Rollouts
 from guerdon.batch import Batch
-from guerdon.commands.stages import stages
+from guerdon.shelves import stages
 
 NAN = float("nan")
 OUTCOME = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, NAN)

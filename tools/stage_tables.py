@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from guerdon.commands.stages import describe, stages
+from guerdon.shelves import describe, stages
 from tools.generated import ROOT, write
 from tools.stage_pictures import drawable
 

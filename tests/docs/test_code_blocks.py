@@ -19,7 +19,7 @@ import pytest
 import guerdon
 from guerdon.cli import parser
 from guerdon.commands.methods import build
-from guerdon.commands.stages import stages
+from guerdon.shelves import stages
 from tests.docs.pages import ROOT, Block, all_blocks, blocks, pages
 
 PYTHON_PAGES = [page for page in pages() if any(block.language == "python" for block in blocks(page))]

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from guerdon.score.service import read_openrlhf
+
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -88,6 +90,15 @@ def test_openrlhf_gets_its_rewards(url: str) -> None:
     assert refused.status_code == 422
     assert "start the server with --undecided" in refused.json()["detail"]
     assert httpx.post(f"{url}/get_reward", json={"query": ["A"], "labels": ["x", "y"]}).status_code == 422
+    foreign = httpx.post(f"{url}/get_reward", json={**body, "prompts": ["Which?", "What?"]})
+    assert foreign.status_code == 422
+    assert "query[1]: the query does not hold its prompt" in foreign.json()["detail"]
+
+
+def test_special_tokens_at_the_end_of_a_query() -> None:
+    body = {"query": ["<s>Which?B<|end|><pad><pad>"], "prompts": ["Which?"], "labels": ["B"]}
+    assert read_openrlhf(body, ("<|end|>", "<pad>"))[0].response == "B"
+    assert read_openrlhf(body)[0].response == "B<|end|><pad><pad>"
 
 
 def test_health_and_metrics(url: str) -> None:

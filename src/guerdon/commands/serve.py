@@ -43,6 +43,13 @@ def add(commands: Any) -> None:
         metavar="REWARD",
         help="what OpenRLHF is told of a response that could not be scored (default: the request fails)",
     )
+    command.add_argument(
+        "--end-text",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a special token that may end a response of OpenRLHF's, such as <|im_end|>; may be given several times",
+    )
     command.set_defaults(run=run)
 
 
@@ -57,7 +64,13 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--host {options.host} can be reached by other machines: set GUERDON_API_KEY, or allow it with --insecure"
         )
-    limits = Limits(options.max_items, options.max_megabytes * 2**20, options.max_waiting, options.undecided)
+    limits = Limits(
+        options.max_items,
+        options.max_megabytes * 2**20,
+        options.max_waiting,
+        options.undecided,
+        tuple(options.end_text),
+    )
     with engine(options) as scoring:
         app = application(scoring, limits, key, options.verifier)
         config = uvicorn.Config(

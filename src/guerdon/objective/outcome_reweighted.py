@@ -77,7 +77,7 @@ def oreal_loss(
         divergence = masked_kl(logprobs, ref_logprobs, mask, kl)
         parts["kl"] = kl_coef * ops.reduce_loss(divergence, right | wrong, "token", counts=n_right + n_wrong)
     total = torch.stack(list(parts.values())).sum()
-    return Loss(total, {name: float(value) for name, value in parts.items()})
+    return Loss(total, {name: float(value.detach()) for name, value in parts.items()})
 
 
 def _mean(loss: Tensor, weight: Tensor | None, mask: Tensor, counts: float) -> Tensor:

@@ -9,9 +9,11 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from guerdon.score.engine import Engine, Item, Scored
+from guerdon.score.query import response_of
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Limits:
             that memory stays bounded.
         undecided: What OpenRLHF is told of a response that could not be scored; None = the request fails with 422,
             since that contract has no way to say it.
+        end_texts: Texts of special tokens that may end a response of an OpenRLHF query; they are taken off its end.
     """
 
     items: int = 10_000
     body: int = 64 * 2**20
     waiting: int = 200_000
     undecided: float | None = None
+    end_texts: tuple[str, ...] = ()
 
 
 @dataclass
@@ -122,10 +126,14 @@ def read_items(body: Any) -> list[Item]:
     return items
 
 
-def read_openrlhf(body: Any) -> list[Item]:
+def read_openrlhf(body: Any, end_texts: Sequence[str] = ()) -> list[Item]:
     """The items of an OpenRLHF request, `{"query": [...], "prompts": [...], "labels": [...]}`.
 
     A query is the prompt with the response behind it; where the prompts are given they are taken off.
+
+    Args:
+        body: The request.
+        end_texts: Texts of special tokens that may end a response; they are taken off its end.
 
     Raises:
         RefusedError: The body is something else.
@@ -141,7 +149,10 @@ def read_openrlhf(body: Any) -> list[Item]:
     for number, (query, prompt, label) in enumerate(zip(queries, prompts, labels, strict=True)):
         if not isinstance(query, str) or not isinstance(prompt, str):
             raise RefusedError(422, f"query[{number}] and prompts[{number}]: expected text")
-        response = query.removeprefix(prompt)
+        try:
+            response = response_of(query, prompt, end_texts)
+        except ValueError as error:
+            raise RefusedError(422, f"query[{number}]: {error}") from error
         target = "" if label is None else str(label)
         items.append(Item(response, target, {"prompt": prompt, "response": response, "target": target}))
     return items
@@ -230,7 +241,11 @@ def application(engine: Engine, limits: Limits | None = None, api_key: str | Non
         return await handle(request, read_items, reply)
 
     async def get_reward(request: Any) -> Any:
-        return await handle(request, read_openrlhf, lambda found: openrlhf_reply(found, limits.undecided))
+        return await handle(
+            request,
+            partial(read_openrlhf, end_texts=limits.end_texts),
+            lambda found: openrlhf_reply(found, limits.undecided),
+        )
 
     async def health(_: Any) -> Any:
         return JSONResponse({"status": "ok", "verifier": name, "waiting": tally.waiting})
