@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from guerdon import Recipe, Rollouts, Selection
 from guerdon.credit import GroupNormalized
 from guerdon.objective import ClippedSurrogate
+from guerdon.search import SelfVerify
 from tests.train import tiny
 
 
@@ -29,16 +31,33 @@ def fixed_rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": [[0.0] * len(row) for row in ids]}
 
 
+def about(columns: Mapping[str, Any], outcome: float) -> dict[str, Any]:
+    """What the policy is asked of its own response."""
+    return {"prompt": f"{columns['response']}=", "target": f"{outcome:.1f}"}
+
+
+def recipe(aggregation: str) -> Recipe:
+    """The recipe of a test."""
+    if aggregation == "second pass":
+        return Recipe(
+            score=tiny.CountOnes(),
+            credit=GroupNormalized(),
+            objective=ClippedSurrogate(),
+            rollout=SelfVerify(about, n=4, verifications=1),
+        )
+    return Recipe(
+        score=tiny.CountOnes(),
+        select=(uneven,),
+        credit=GroupNormalized(scale="batch"),
+        objective=None if aggregation == "trl" else ClippedSurrogate(aggregation=aggregation),
+    )
+
+
 def main(folder: Path, output: Path, aggregation: str, processes: int) -> None:
     batches = []
     trainer = tiny.recipe_trainer(
         folder,
-        Recipe(
-            score=tiny.CountOnes(),
-            select=(uneven,),
-            credit=GroupNormalized(scale="batch"),
-            objective=None if aggregation == "trl" else ClippedSurrogate(aggregation=aggregation),
-        ),
+        recipe(aggregation),
         rollout_func=fixed_rollouts,
         per_device_train_batch_size=16 // processes,
         max_steps=3,
@@ -53,7 +72,11 @@ def main(folder: Path, output: Path, aggregation: str, processes: int) -> None:
             (len(batch), list(zip(batch.scored.columns["prompt"], batch.scored.columns["response"], strict=True)))
             for batch in batches
         ]
-        torch.save({"weights": weights, "kept": kept}, output)
+        kinds = [
+            list(zip(batch.rollouts.group.tolist(), batch.rollouts.columns.get("kind", ()), strict=False))
+            for batch in batches
+        ]
+        torch.save({"weights": weights, "kept": kept, "kinds": kinds}, output)
 
 
 if __name__ == "__main__":

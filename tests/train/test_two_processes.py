@@ -43,3 +43,16 @@ def test_two_processes_equal_one(aggregation: str, tmp_path: Path) -> None:
     assert [kept[0] for kept in one["kept"]] == [kept[0] for kept in two["kept"]]
     assert any(kept[0] < 16 for kept in one["kept"])
     torch.testing.assert_close(two["weights"], one["weights"], atol=2e-5, rtol=0)
+
+
+def test_a_second_pass_in_two_processes(tmp_path: Path) -> None:
+    """Each process asks about one of its own responses; groups stay whole, and no group holds both kinds."""
+    tiny.model(tmp_path)
+    found = run(tmp_path, "second pass", 2)
+    assert len(found["kinds"]) == 3
+    for batch in found["kinds"]:
+        assert len(batch) == 16 + 2 * 4
+        kinds = dict(batch)
+        assert set(batch) == set(kinds.items())
+        assert sorted(kinds.values()) == ["solve"] * 4 + ["verify"] * 2
+        assert all(sum(group == name for group, _ in batch) == 4 for name in kinds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +16,14 @@ STEPS = 16
 GROUP = 16
 
 
-def rollouts(rows: int, tokens: int, seed: int = 0) -> Rollouts:
+def rollouts(rows: int, tokens: int, seed: int = 0, only: Collection[str] | None = None) -> Rollouts:
     """Responses of half to all of the tokens, with everything that a stage may read.
 
     Args:
         rows: B.
         tokens: T, at least 16.
         seed: Of everything.
+        only: Names of the fields over the tokens that are wanted; None = all. At 1e8 tokens each takes 400 MB.
     """
     draw = torch.Generator().manual_seed(seed)
     length = torch.randint(tokens // 2, tokens + 1, (rows, 1), generator=draw)
@@ -29,20 +31,24 @@ def rollouts(rows: int, tokens: int, seed: int = 0) -> Rollouts:
     mask = place < length
     step = torch.where(mask, place * STEPS // length, -1)
     right = torch.rand(rows, generator=draw) < 0.5
-    logprobs = -torch.rand(rows, tokens, generator=draw) * mask
     scores = torch.rand(rows, STEPS, generator=draw)
+
+    def over_tokens(name: str, sign: float = 1.0) -> Tensor | None:
+        wanted = only is None or name in only
+        return sign * torch.rand(rows, tokens, generator=draw).mul_(mask) if wanted else None
+
+    named = {name: over_tokens(f"tokens/{name}") for name in ("values", "returns", "scores", "rewards")}
     return Rollouts(
         group=torch.arange(rows) // GROUP,
         mask=mask,
         step=step,
         outcome=right.float(),
         process=scores,
-        logprobs=logprobs,
-        ref_logprobs=logprobs + 0.1 * mask,
-        entropy=torch.rand(rows, tokens, generator=draw) * mask,
+        logprobs=over_tokens("logprobs", -1.0),
+        ref_logprobs=over_tokens("ref_logprobs", -1.0),
+        entropy=over_tokens("entropy"),
         node=_tree(rows),
-        tokens={name: torch.rand(rows, tokens, generator=draw) * mask for name in ("values", "returns", "scores")}
-        | {"rewards": torch.rand(rows, tokens, generator=draw) * mask},
+        tokens={name: value for name, value in named.items() if value is not None},
         steps={
             "action": torch.randint(0, 3, (rows, STEPS), generator=draw),
             "critics": torch.rand(rows, STEPS, 2, generator=draw),

@@ -7,8 +7,12 @@ that it declares to read, and of those that it writes. Objectives are timed forw
 from __future__ import annotations
 
 import math
+import resource
 import statistics
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -27,6 +31,8 @@ ROWS = (5, 49, 488, 4883, 48_828)
 """Responses of 2,048 tokens: 1e4 to 1e8 tokens."""
 GROWTH_FROM = 1_000_000
 """The slope is fitted from so many tokens on: below, the cost of a call hides that of the tokens."""
+MEMORY = 18 * 2**30
+"""Address space of the process that measures one stage at one size."""
 SHELVES = ("shape", "select", "credit", "objective")
 
 
@@ -51,8 +57,9 @@ def rows(quick: bool = False) -> list[BenchRow]:
             fields = Fields(given)
             moved = sum(fields.size(name) for name in {*reads(kind()), *written(shelf, kind)})
             note = f"{seconds / (moved * second):.2f} passes over {moved:,} bytes"
-            if kind in growth:
-                note += f"; seconds grow as tokens to the power {growth[kind]:.2f}"
+            if kind.__name__ in growth:
+                power, most = growth[kind.__name__]
+                note += f"; seconds grow as tokens to the power {power:.2f} up to {most:.0e} tokens"
             found.append(BenchRow(f"{shelf} {kind.__name__}", shape, seconds, note=note))
     return found
 
@@ -110,19 +117,35 @@ def seconds_per_byte(shape: tuple[int, int], runs: int) -> float:
     return statistics.median(measure(lambda: target.copy_(source)) for _ in range(max(runs, 5))) / (8 * source.numel())
 
 
-def growths(sizes: tuple[int, ...]) -> dict[Any, float]:
-    """Stage class -> the slope of log seconds against log tokens."""
-    points: dict[Any, list[tuple[float, float]]] = {}
-    for size in sizes:
-        tokens = size * TOKENS
-        if tokens < GROWTH_FROM:
-            continue
-        given = rollouts(size, TOKENS)
-        for shelf, kind in kinds():
-            call = prepared(shelf, kind, given)
-            if call is not None:
-                points.setdefault(kind, []).append((math.log(tokens), math.log(measure(call))))
-    return {kind: slope(found) for kind, found in points.items() if len(found) > 1}
+def growths(sizes: tuple[int, ...]) -> dict[str, tuple[float, int]]:
+    """Stage name -> the slope of log seconds against log tokens, and the most tokens that fitted into memory."""
+    found = {}
+    for shelf, kind in kinds():
+        points = []
+        for size in sizes:
+            if size * TOKENS >= GROWTH_FROM:
+                seconds = alone(shelf, kind.__name__, size)
+                points += [] if seconds is None else [(math.log(size * TOKENS), math.log(seconds))]
+        if len(points) > 1:
+            found[kind.__name__] = slope(points), round(math.exp(points[-1][0]))
+    return found
+
+
+def alone(shelf: str, name: str, size: int) -> float | None:
+    """Seconds of a stage in a process of its own, so that one that needs too much memory ends nothing else."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        try:
+            return pool.submit(_alone, shelf, name, size).result()
+        except (BrokenProcessPool, RuntimeError, MemoryError):
+            return None
+
+
+def _alone(shelf: str, name: str, size: int) -> float | None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    kind = next(kind for place, kind in kinds() if (place, kind.__name__) == (shelf, name))
+    extra = ("logprobs", "entropy") if shelf == "objective" else ()
+    call = prepared(shelf, kind, rollouts(size, TOKENS, only={*reads(kind()), *extra}))
+    return None if call is None else min(measure(call) for _ in range(2))
 
 
 def slope(points: list[tuple[float, float]]) -> float:

@@ -2,6 +2,7 @@
 
 from guerdon.search.replay_buffer import ReplayBuffer, waiting_rows
 from guerdon.search.sampling import Independent, Oversample
+from guerdon.search.self_verify import SelfVerify, allocate_verification, choose_for_verification
 from guerdon.search.votes import BestOfN, WeightedVote, best_of_n, best_rows, weighted_vote, winning_rows
 
 __all__ = [
@@ -9,9 +10,12 @@ __all__ = [
     "Independent",
     "Oversample",
     "ReplayBuffer",
+    "SelfVerify",
     "WeightedVote",
+    "allocate_verification",
     "best_of_n",
     "best_rows",
+    "choose_for_verification",
     "waiting_rows",
     "weighted_vote",
     "winning_rows",

@@ -20,6 +20,7 @@ from guerdon.rollouts import Rollouts
 from guerdon.stages import reads, stage_name
 from guerdon.train import checkpoints
 from guerdon.train.pieces import cut, pick_rows, piece_sizes
+from guerdon.train.second_pass import join_outputs, join_rollouts
 from guerdon.train.segment import segment, token_texts
 
 FORWARD_INPUTS = (
@@ -95,6 +96,11 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         self._needs_whole_batch = any(
             getattr(stage, "needs_whole_groups", False) or hasattr(stage, "update") for stage in recipe.score
         )
+        if self._follows_up and self._needs_whole_batch:
+            raise ValueError(
+                f"{stage_name(recipe.rollout)} scores each pass of a process by itself: expected score stages that "
+                "neither learn nor need whole groups"
+            )
 
     @property
     def iteration(self) -> int:
@@ -119,15 +125,14 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         mode = "train" if self.model.training else "eval"
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        for name in _TRL_REWARD_METRICS:
-            self._metrics[mode][name].pop()
-        local = self._rollouts(output)
+        output, local = self._sampled(inputs, mode)
         if mode == "eval":
             scored = self.recipe.run_score(local, {})
             self._metrics[mode]["reward"].append(float(scored.outcome.nanmean()))
             return output
         started = time.perf_counter()
+        if self._follows_up:
+            output, local = self._second_pass(output, local, mode)
         batch = self._run_recipe(local)
         self._metrics[mode]["time/recipe"].append(time.perf_counter() - started)
         for name, value in batch.metrics.items():
@@ -136,6 +141,33 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
         if self.on_batch is not None and self.accelerator.is_main_process:
             self.on_batch(self.iteration, batch)
         return self._attach(output, batch, len(local))
+
+    def _sampled(self, inputs: list[dict[str, Any]], mode: str) -> tuple[dict[str, Any], Rollouts]:
+        """Sample responses: TRL's tensors, and the rollouts of this process."""
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        for name in _TRL_REWARD_METRICS:
+            self._metrics[mode][name].pop()
+        return output, self._rollouts(output)
+
+    @property
+    def _follows_up(self) -> bool:
+        """Whether the policy is asked about its own responses in a second pass."""
+        return hasattr(self.recipe.rollout, "follow_up")
+
+    def _second_pass(self, output: dict[str, Any], local: Rollouts, mode: str) -> tuple[dict[str, Any], Rollouts]:
+        """Score the responses, ask the policy about some of them, score what it says, and join both."""
+        assert self.recipe.rollout is not None
+        scored = self.recipe.run_score(local, {})
+        asked = self.recipe.rollout.follow_up(scored)  # type: ignore[attr-defined]
+        self._metrics[mode]["rollout/follow_ups"].append(float(len(asked)))
+        asked_least = int(self.accelerator.gather(torch.tensor([len(asked)], device=local.device)).min())
+        if not asked_least:
+            return output, join_rollouts(scored, scored[:0], 0)
+        inputs = [row for row in asked[:asked_least] for _ in range(self.num_generations)]
+        second_output, second = self._sampled(inputs, mode)
+        groups = len(local) * self.accelerator.num_processes // self.num_generations
+        joined = join_rollouts(scored, self.recipe.run_score(second, {}), groups)
+        return join_outputs(output, second_output, self._tokenizer.pad_token_id), joined
 
     def _rollouts(self, output: dict[str, Any]) -> Rollouts:
         """This process's responses as rollouts."""
@@ -197,6 +229,8 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]  # trl is untyped
     def _run_recipe(self, local: Rollouts) -> Batch:
         """Run the recipe on the rows of all processes; every process gets the same batch."""
         metrics: dict[str, float] = {}
+        if self._follows_up:
+            return self.recipe.replace(score=())(self._gather(local), learn=True)
         if self._needs_whole_batch:
             return self.recipe(self._gather(local), learn=True)
         if self.accelerator.num_processes == 1:
