@@ -12,7 +12,7 @@ from torch import Tensor
 
 from guerdon import ops
 from guerdon.batch import Batch
-from guerdon.credit import GroupNormalized, LeaveOneOut
+from guerdon.credit import GroupNormalized, LeaveOneOut, RewardToGo
 from guerdon.objective import ClippedSurrogate, ImplicitActorCritic, Reinforce
 from guerdon.recipe import Recipe
 from guerdon.rollouts import Rollouts
@@ -50,22 +50,6 @@ def policy(lab: TabularLab, seed: int = 0) -> Tensor:
         for name, value in lab.parameters().items()
     }
     return lab.logits(noise)
-
-
-@dataclasses.dataclass(frozen=True)
-class StepMean:
-    """Return to go, with a weight for the process rewards, minus its mean at that step of the batch."""
-
-    weight: float
-
-    def __call__(self, rollouts: Rollouts) -> Tensor:
-        exists = rollouts.step_exists
-        reward = torch.where(exists, self.weight * rollouts.process.nan_to_num(), 0.0)
-        last = exists & (exists.long().cumsum(1) == exists.sum(1, keepdim=True))
-        reward = reward + torch.where(last, rollouts.outcome[:, None], 0.0)
-        ahead = ops.accumulate(reward, exists)
-        mean = torch.where(exists, ahead, 0.0).sum(0) / exists.sum(0).clamp(min=1)
-        return torch.where(exists, ahead - mean, 0.0).float()
 
 
 @every_lab
@@ -219,8 +203,8 @@ REINFORCE = Reinforce(aggregation="dr_grpo")
         ("choice", Recipe(credit=LeaveOneOut(), objective=ClippedSurrogate(kl_coef=0.01))),
         ("lengths", Recipe(credit=GroupNormalized(scale="none"), objective=REINFORCE)),
         ("hidden lengths", Recipe(credit=LeaveOneOut(), objective=REINFORCE)),
-        ("work", Recipe(credit=StepMean(0.0), objective=Reinforce())),
-        ("clock", Recipe(credit=StepMean(0.0), objective=Reinforce())),
+        ("work", Recipe(credit=RewardToGo(), objective=Reinforce())),
+        ("clock", Recipe(credit=RewardToGo(), objective=Reinforce())),
         ("submit", Recipe(credit=GroupNormalized(), objective=Reinforce(aggregation="grpo"))),
     ],
 )
@@ -266,7 +250,7 @@ def test_rates_slow_single_parameters_down() -> None:
 
 
 def test_stages_that_learn_learn() -> None:
-    recipe = Recipe(shape=RefineProcess("clip"), credit=StepMean(0.5), objective=Reinforce())
+    recipe = Recipe(shape=RefineProcess("clip", scale=0.5), credit=RewardToGo(use_process=True), objective=Reinforce())
     train_tabular(work_mdp(), recipe, 3, 1, 16, 0.1)
     (state,) = recipe.state_dict().values()
     assert 0.2 < state["eta"] < 1.0
@@ -295,9 +279,10 @@ def test_exact_training_reaches_the_regularised_optimum() -> None:
 
 def test_a_raw_process_reward_is_farmed_and_a_clipped_one_is_not() -> None:
     curves = {}
-    for mode, weight in (("success", 0.0), ("none", 0.5), ("clip", 0.5), ("clip+delta", 0.5)):
-        shape = () if mode == "success" else RefineProcess(mode, 0.9)
-        recipe = Recipe(shape=shape, credit=StepMean(weight), objective=Reinforce(aggregation="sum"))
+    for mode in ("success", "none", "clip", "clip+delta"):
+        shape = () if mode == "success" else RefineProcess(mode, 0.9, scale=0.5)
+        credit = RewardToGo(use_process=mode != "success")
+        recipe = Recipe(shape=shape, credit=credit, objective=Reinforce(aggregation="sum"))
         curves[mode] = train_tabular(work_mdp(), recipe, 200, 1, 64, 0.5, seed=0)
     success = curves["success"]
     assert success.last() == pytest.approx(0.71, abs=0.03)

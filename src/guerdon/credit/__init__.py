@@ -6,6 +6,7 @@ from guerdon.credit.fork import Fork, copies, fork_advantages, portool_streams
 from guerdon.credit.gae import GAE, ReinforcePlusPlus, gae_returns
 from guerdon.credit.outcome import GroupNormalized, LeaveOneOut, compared_rows, over_tokens
 from guerdon.credit.progress_credit import ProgressCredit, effective_reward, progress_credit
+from guerdon.credit.reward_to_go import RewardToGo, minus_baseline
 from guerdon.credit.selective import Selective, selective_advantage
 from guerdon.credit.step_normalized import StepNormalized, step_advantages
 from guerdon.credit.streams import (
@@ -32,12 +33,12 @@ from guerdon.credit.turn_discounted import TurnDiscounted, igpo_returns, positio
 
 __all__ = [
     "GAE", "EntropyModulated", "EpisodeAndStep", "Fork", "GroupNormalized", "LeaveOneOut", "ProgressCredit",
-    "ReinforcePlusPlus", "Selective", "StateGroups", "StepNormalized", "Stream", "Streams", "ThoughtAdvantage",
-    "TokenImportance", "TokenLeaveOneOut", "TrajectoryGraph", "TurnDiscounted", "added_advantage", "added_over_tokens",
-    "compared_rows", "copies", "effective_reward", "empg_advantages", "fork_advantages", "gae_returns",
-    "global_step_advantage", "igpo_returns", "mean_by_edge", "merge_rate", "merge_thoughts", "oprl_advantages",
-    "over_tokens", "place_on_last_token", "portool_streams", "position_centred_returns", "prime_returns",
-    "process_on_tokens", "progress_credit", "salt_advantages", "selective_advantage", "state_group_advantages",
-    "step_advantages", "step_entropy", "step_rewards", "thought_advantages", "token_importance",
-    "token_leave_one_out", "token_rewards",
+    "ReinforcePlusPlus", "RewardToGo", "Selective", "StateGroups", "StepNormalized", "Stream", "Streams",
+    "ThoughtAdvantage", "TokenImportance", "TokenLeaveOneOut", "TrajectoryGraph", "TurnDiscounted", "added_advantage",
+    "added_over_tokens", "compared_rows", "copies", "effective_reward", "empg_advantages", "fork_advantages",
+    "gae_returns", "global_step_advantage", "igpo_returns", "mean_by_edge", "merge_rate", "merge_thoughts",
+    "minus_baseline", "oprl_advantages", "over_tokens", "place_on_last_token", "portool_streams",
+    "position_centred_returns", "prime_returns", "process_on_tokens", "progress_credit", "salt_advantages",
+    "selective_advantage", "state_group_advantages", "step_advantages", "step_entropy", "step_rewards",
+    "thought_advantages", "token_importance", "token_leave_one_out", "token_rewards",
 ]  # fmt: skip
