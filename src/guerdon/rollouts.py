@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -102,8 +102,13 @@ class Rollouts:
     columns: Mapping[str, Sequence[Any]] = field(default_factory=_empty)
     progress: float = 0.0
     iteration: int = 0
+    _step_exists: ClassVar[Tensor | None] = None  # of an instance, once it was asked for
 
     def __post_init__(self) -> None:
+        self._set_up(None)
+
+    def _set_up(self, before: Rollouts | None) -> None:
+        """Fill, convert and check the fields; what is the same as in `before`, which was checked, is not again."""
         write = self._write
         write("group", _tensor("group", self.group, torch.int64, 1))
         write("mask", _tensor("mask", self.mask, torch.bool, 2))
@@ -126,6 +131,13 @@ class Rollouts:
         write("process", _tensor("process", self.process, torch.float32, 2))
         self._coerce_optional(rows, tokens)
         self._coerce_columns(rows)
+        same = before is not None and self.step is before.step and self.mask is before.mask
+        if before is None or not same:
+            _check_steps(self.step, self.mask)
+        same_steps = same and before is not None and self.n_steps == before.n_steps
+        write("_step_exists", before._step_exists if same_steps and before is not None else None)
+        if before is None or not same_steps or self.process is not before.process:
+            self._check_process()
         self._check_values()
 
     def _write(self, name: str, value: Any) -> None:
@@ -161,9 +173,7 @@ class Rollouts:
                 raise ValueError(f"columns[{name!r}] has {len(columns[name])} rows: expected {rows}")
         self._write("columns", MappingProxyType(columns))
 
-    def _check_values(self) -> None:
-        _check_steps(self.step, self.mask)
-        _refuse("outcome", torch.isinf(self.outcome), self.outcome, "a finite number, or NaN if it was not scored")
+    def _check_process(self) -> None:
         infinite = torch.isinf(self.process)
         _refuse("process", infinite.any(1), self.process, "finite numbers, or NaN where a step was not scored")
         if self.step.numel() and int(self.step.max()) >= self.n_steps:
@@ -172,10 +182,13 @@ class Rollouts:
                 f"process has {self.n_steps} steps, but step names index {int(self.step[row].max())} in row {row}: "
                 f"expected at least {int(self.step[row].max()) + 1} columns"
             )
-        stray = ~torch.isnan(self.process) & ~step_exists(self.step, self.n_steps)
+        exists = self.step_exists
         # Rows without any step index may hold process rewards of steps whose tokens are not known.
-        stray &= (self.step >= 0).any(1, keepdim=True)
+        stray = ~torch.isnan(self.process) & ~exists & exists.any(1, keepdim=True)
         _refuse("process", stray.any(1), self.process, "NaN for every step that no token belongs to")
+
+    def _check_values(self) -> None:
+        _refuse("outcome", torch.isinf(self.outcome), self.outcome, "a finite number, or NaN if it was not scored")
         if not 0.0 <= float(self.progress) <= 1.0:
             raise ValueError(f"progress is {self.progress}: expected a number in [0, 1]")
         if int(self.iteration) < 0:
@@ -215,7 +228,12 @@ class Rollouts:
     @property
     def step_exists(self) -> Tensor:
         """(B, S) bool: steps that at least one policy token belongs to."""
-        return step_exists(self.step, self.n_steps)
+        exists = self._step_exists
+        if exists is None:
+            exists = step_exists(self.step, self.n_steps)
+            self._write("_step_exists", exists)
+        # A copy, since what is handed out may be written to.
+        return exists.clone()
 
     @property
     def device(self) -> torch.device:
@@ -223,7 +241,7 @@ class Rollouts:
         return self.mask.device
 
     def replace(self, **changes: Any) -> Rollouts:
-        """Return a copy with some fields changed, checked again.
+        """Return a copy with some fields changed, which are checked.
 
         Args:
             **changes: Field name -> value.
@@ -235,7 +253,11 @@ class Rollouts:
         for name in changes:
             if name not in names:
                 raise ValueError(f"{name} is not a field of Rollouts: expected one of {sorted(names)}")
-        return dataclasses.replace(self, **changes)
+        changed = object.__new__(type(self))
+        for name in names:
+            changed._write(name, changes.get(name, getattr(self, name)))
+        changed._set_up(self)
+        return changed
 
     def with_columns(self, **columns: Sequence[Any]) -> Rollouts:
         """Return a copy with columns added or replaced (each of length B)."""

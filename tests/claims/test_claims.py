@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from guerdon.claims import Claim, Comparison, judge, overall, paired_bootstrap, run_claim, verdict
 from guerdon.claims.bootstrap import Interval
-from guerdon.papers import prof
 
 
 def run_arm(arm: dict[str, Any], shared: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Ways to sample and search for responses, to choose among them, and to keep them for later."""
 
+from guerdon.search.compensation import Compensation
 from guerdon.search.replay_buffer import ReplayBuffer, waiting_rows
 from guerdon.search.sampling import Independent, Oversample
 from guerdon.search.self_verify import SelfVerify, allocate_verification, choose_for_verification
@@ -7,6 +8,7 @@ from guerdon.search.votes import BestOfN, WeightedVote, best_of_n, best_rows, we
 
 __all__ = [
     "BestOfN",
+    "Compensation",
     "Independent",
     "Oversample",
     "ReplayBuffer",

@@ -18,6 +18,7 @@ from torch import Tensor
 from guerdon.batch import Batch
 from guerdon.recipe import Recipe
 from guerdon.rollouts import Rollouts
+from guerdon.search import Compensation
 
 STATE, ACTION = "state", "action"
 """Names of the (B, T) int64 token extras that say in which state which action was taken."""
@@ -91,6 +92,7 @@ def train_tabular(
     *,
     every: int = 0,
     updates: int = 1,
+    compensation: Compensation | None = None,
 ) -> Curve:
     """Train a tabular policy with a recipe by plain gradient descent on sampled responses.
 
@@ -108,6 +110,7 @@ def train_tabular(
         seed: Of all sampling.
         every: The policy is measured after so many steps, and at the end; 0 = at start and end alone.
         updates: Gradient steps on each batch.
+        compensation: Rows that were not trained on at once, to be trained on later.
 
     Returns:
         The exact expectations along the way, and the policy.
@@ -128,10 +131,12 @@ def train_tabular(
             rollouts = rollouts.replace(
                 ref_logprobs=taken_logprobs(reference, rollouts), iteration=step, progress=step / steps
             )
-        batch = _training(recipe, recipe(rollouts, learn=True))
-        for _ in range(updates if len(batch) else 0):
-            logprobs = taken_logprobs(lab.logits(parameters), batch.rollouts)
-            _descend(parameters, recipe.objective(logprobs, batch).value, learning_rate, lab.rates)
+        whole = recipe(rollouts, learn=True)
+        later = None if compensation is None else compensation.after(whole, step)
+        for batch in (_training(recipe, part) for part in (whole, later) if part is not None):
+            for _ in range(updates if len(batch) else 0):
+                logprobs = taken_logprobs(lab.logits(parameters), batch.rollouts)
+                _descend(parameters, recipe.objective(logprobs, batch).value, learning_rate, lab.rates)
         if every and (step + 1) % every == 0:
             record.measure(step + 1)
     return record.curve(steps)
