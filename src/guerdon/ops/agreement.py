@@ -168,6 +168,36 @@ def fleiss_kappa(table: Tensor) -> float:
     return (float(observed.mean()) - expected) / (1.0 - expected)
 
 
+def processbench_f1(pred: Tensor, gold: Tensor) -> float:
+    """How well the first wrong step is found: F1 of solutions with an error and of solutions without (ProcessBench).
+
+    It is the harmonic mean of two shares: solutions with an error whose first wrong step is named exactly, and
+    solutions without an error that are said to have none (arXiv 2412.06559, §3).
+
+    Args:
+        pred: (n,) int64, the index of the first wrong step, -1 = none.
+        gold: (n,) int64, the same in truth.
+
+    Returns:
+        A number in [0, 1]; 0 if both shares are 0.
+
+    Raises:
+        ValueError: Shapes differ, or `gold` has no solution of one of the two kinds.
+
+    Example:
+        >>> import torch
+        >>> pred, gold = torch.tensor([1, 3, -1, -1, 2]), torch.tensor([1, 2, -1, -1, -1])
+        >>> round(processbench_f1(pred, gold), 6)
+        0.571429
+    """
+    expect_shape("pred", pred, tuple(gold.shape), "gold")
+    hit, wrong = (pred == gold).double(), gold >= 0
+    if not bool(wrong.any()) or bool(wrong.all()):
+        raise ValueError(f"gold has {int(wrong.sum())} of {len(gold)} solutions with an error: expected both kinds")
+    first, second = float(hit[wrong].mean()), float(hit[~wrong].mean())
+    return 2.0 * first * second / (first + second) if first + second else 0.0
+
+
 def pass_at_k(n: int | Tensor, c: int | Tensor, k: int) -> Tensor:
     """Chance that k of n samples, drawn without replacement, hold one of the c right ones: 1 - C(n-c, k) / C(n, k).
 

@@ -9,8 +9,8 @@ Where this differs from the paper:
 * no code was published, and the exact shape of the length penalty and its settings could not be read: the penalty
   here has the published ingredients (the group's right responses as the yardstick, a tolerance, a largest penalty);
   0.5 and 0.2 are this project's;
-* this is the text half: who judges a row is the score stage's business (`guerdon.score.Router`), and any reward model,
-  for images too, can stand there;
+* this is the text half: who judges a row is the score stage's business (`guerdon.score.router.Router`), and any reward
+  model, for images too, can stand there;
 * a response that could not be scored takes no part.
 """
 
