@@ -1,5 +1,6 @@
 """Stages that place advantages on tokens."""
 
+from guerdon.credit.class_balance import ClassBalance, ClassBalanced, verifier_advantages
 from guerdon.credit.entropy_modulated import EntropyModulated, empg_advantages, step_entropy
 from guerdon.credit.episode_and_step import EpisodeAndStep, oprl_advantages
 from guerdon.credit.fork import Fork, copies, fork_advantages, portool_streams
@@ -32,13 +33,14 @@ from guerdon.credit.trajectory_graph import (
 from guerdon.credit.turn_discounted import TurnDiscounted, igpo_returns, position_centred_returns
 
 __all__ = [
-    "GAE", "EntropyModulated", "EpisodeAndStep", "Fork", "GroupNormalized", "LeaveOneOut", "ProgressCredit",
-    "ReinforcePlusPlus", "RewardToGo", "Selective", "StateGroups", "StepNormalized", "Stream", "Streams",
-    "ThoughtAdvantage", "TokenImportance", "TokenLeaveOneOut", "TrajectoryGraph", "TurnDiscounted", "added_advantage",
-    "added_over_tokens", "compared_rows", "copies", "effective_reward", "empg_advantages", "fork_advantages",
-    "gae_returns", "global_step_advantage", "igpo_returns", "mean_by_edge", "merge_rate", "merge_thoughts",
-    "minus_baseline", "oprl_advantages", "over_tokens", "place_on_last_token", "portool_streams",
-    "position_centred_returns", "prime_returns", "process_on_tokens", "progress_credit", "salt_advantages",
-    "selective_advantage", "state_group_advantages", "step_advantages", "step_entropy", "step_rewards",
-    "thought_advantages", "token_importance", "token_leave_one_out", "token_rewards",
+    "GAE", "ClassBalance", "ClassBalanced", "EntropyModulated", "EpisodeAndStep", "Fork", "GroupNormalized",
+    "LeaveOneOut", "ProgressCredit", "ReinforcePlusPlus", "RewardToGo", "Selective", "StateGroups", "StepNormalized",
+    "Stream", "Streams", "ThoughtAdvantage", "TokenImportance", "TokenLeaveOneOut", "TrajectoryGraph",
+    "TurnDiscounted", "added_advantage", "added_over_tokens", "compared_rows", "copies", "effective_reward",
+    "empg_advantages", "fork_advantages", "gae_returns", "global_step_advantage", "igpo_returns", "mean_by_edge",
+    "merge_rate", "merge_thoughts", "minus_baseline", "oprl_advantages", "over_tokens", "place_on_last_token",
+    "portool_streams", "position_centred_returns", "prime_returns", "process_on_tokens", "progress_credit",
+    "salt_advantages", "selective_advantage", "state_group_advantages", "step_advantages", "step_entropy",
+    "step_rewards", "thought_advantages", "token_importance", "token_leave_one_out", "token_rewards",
+    "verifier_advantages",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
-from guerdon.ops.schedule import Schedule, value_at
+from guerdon.ops.schedule import Schedule
 from guerdon.rollouts import Rollouts
 from guerdon.terms import term
 
@@ -238,7 +238,7 @@ class Streams:
 
     Attributes:
         names: What each stream holds.
-        weights: One weight a stream: a number, or a `Schedule` that follows the run.
+        weights: One weight a stream: a number, a `Schedule` that follows the run, or None = what the others leave of 1.
         accumulate: Whether steps get the reward-to-go of their stream, or their own value only.
         gamma: Discount of one step in the reward-to-go.
         share_out: Whether step values are divided by the row's number of judged steps; see `step_rewards`.
@@ -248,7 +248,7 @@ class Streams:
     """
 
     names: tuple[str, ...] = ("outcome", "process")
-    weights: tuple[float | Schedule, ...] = (1.0, 1.0)
+    weights: tuple[float | Schedule | None, ...] = (1.0, 1.0)
     accumulate: bool = False
     gamma: float = 1.0
     share_out: bool = False
@@ -272,7 +272,7 @@ class Streams:
         """Return (B, T) advantages."""
         left_out = ~rollouts.scored if "outcome" in self.names else torch.zeros_like(rollouts.scored)
         streams = [self._stream(rollouts, name, left_out) for name in self.names]
-        weights = [value_at(weight, rollouts.iteration, rollouts.progress) for weight in self.weights]
+        weights = ops.weights_at(self.weights, rollouts.iteration, rollouts.progress)
         mask = rollouts.mask & ~left_out[:, None]
         return added_over_tokens(streams, weights, rollouts.step, mask).to(torch.float32)
 

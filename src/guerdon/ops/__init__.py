@@ -49,7 +49,7 @@ from guerdon.ops.group import (
 )
 from guerdon.ops.returns import discounted_suffix, gae
 from guerdon.ops.running import RunningMoments, RunningWindow
-from guerdon.ops.schedule import Schedule, schedule, value_at
+from guerdon.ops.schedule import Schedule, schedule, value_at, weights_at
 from guerdon.ops.segment import segment, segment_std
 from guerdon.ops.spans import appended_span, joined_spans, span_logprobs
 from guerdon.ops.step import (
@@ -87,5 +87,5 @@ __all__ = [
     "pair_accuracy", "pair_indices", "pass_at_k", "pearson", "place", "pool", "processbench_f1", "r2", "rank",
     "reciprocal_rank", "reduce", "reduce_loss", "reference_quantile", "running_mean", "schedule", "segment",
     "segment_std", "shift", "span_logprobs", "spearman", "spread", "std", "sum", "take", "tilt", "tilt_to_kl",
-    "token_entropy", "token_logprobs", "top_fraction", "value_at", "whiten",
+    "token_entropy", "token_logprobs", "top_fraction", "value_at", "weights_at", "whiten",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 KINDS = ("linear", "cosine", "exponential", "geometric", "ramp", "switch")
@@ -105,3 +106,20 @@ class Schedule:
 def value_at(value: float | Schedule, iteration: int, progress: float) -> float:
     """A number as it is, a schedule at its place in the run."""
     return value.at(iteration, progress) if isinstance(value, Schedule) else float(value)
+
+
+def weights_at(weights: Sequence[float | Schedule | None], iteration: int, progress: float) -> tuple[float, ...]:
+    """Weights at a place in the run; one of them may be None: what the others leave of 1.
+
+    Raises:
+        ValueError: More than one is None.
+
+    Example:
+        >>> weights_at((None, Schedule("linear", start=0.5, end=0.0)), iteration=0, progress=0.4)
+        (0.7, 0.3)
+    """
+    if sum(weight is None for weight in weights) > 1:
+        raise ValueError(f"weights is {tuple(weights)}: expected at most one None")
+    known = [None if weight is None else value_at(weight, iteration, progress) for weight in weights]
+    rest = 1.0 - sum(weight for weight in known if weight is not None)
+    return tuple(rest if weight is None else weight for weight in known)

@@ -36,10 +36,7 @@ def allocate_verification(n_groups: int, total: int) -> list[int]:
     """
     if n_groups < 0 or total < 0 or (total and not n_groups):
         raise ValueError(f"{total} verifications of {n_groups} groups: expected groups, and 0 verifications or more")
-    if not n_groups:
-        return []
-    each, more = divmod(total, n_groups)
-    return [each + (place < more) for place in range(n_groups)]
+    return ops.allocate(n_groups, total).tolist() if n_groups else []
 
 
 def choose_for_verification(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from guerdon import ops
-from guerdon.ops.schedule import Schedule, value_at
+from guerdon.ops.schedule import Schedule
 from guerdon.rollouts import Rollouts
 from guerdon.terms import flags, term
 
@@ -178,9 +178,7 @@ class Blend:
 
     def weights_at(self, iteration: int, progress: float) -> tuple[float, ...]:
         """The weights at a place in the run."""
-        known = [None if weight is None else value_at(weight, iteration, progress) for weight in self.weights]
-        rest = 1.0 - sum(weight for weight in known if weight is not None)
-        return tuple(rest if weight is None else weight for weight in known)
+        return ops.weights_at(self.weights, iteration, progress)
 
     def __call__(self, rollouts: Rollouts) -> Rollouts:
         """Return the rollouts with the blended outcome."""
