@@ -35,7 +35,7 @@ from guerdon.objective import implicit_actor_critic_loss, implicit_dpo, oreal_lo
 from guerdon.score.verdict import Verdict
 from guerdon.stages import reads
 
-ABSENT = ("node", "entropy", "start")
+ABSENT = ("node", "entropy", "start", "truth")
 NAN = float("nan")
 EXAMPLES = Path(__file__).parents[2] / "examples" / "verl"
 UIDS = np.array(["b", "a", "b", "c", "a", "b", "c", "a"], dtype=object)

@@ -30,7 +30,7 @@ def test_exercises_in_one_batch() -> None:
             "texts": [["x", "y", "z"]] * 6,
         },
     )
-    router = Router({"mask": Verify(FillIn(part="response")), "reorder": Verify(Reorder(part="all"))})
+    router = Router({"mask": Verify(FillIn(part="response")), "reorder": Verify(Reorder(part="response"))})
     batch = mr_rlvr.recipe((router,), eps=0.0)(rollouts)
     assert batch.scored is not None
     assert batch.scored.outcome.tolist() == pytest.approx([1.0, 0.5, 0.0, 1.0, 1 / 3, 0.0])
