@@ -82,6 +82,7 @@ def _columns(rows: int, right: Tensor, length: Tensor, draw: torch.Generator) ->
         "extracted": [str(int(value)) for value in right.tolist()],
         "truncated": (chances < 0.1).tolist(),
         "excluded": (chances > 0.9).tolist(),
+        "truth": right.tolist(),
         "format": [1.0] * rows,
         "used_tool": (chances < 0.5).tolist(),
         "reasoning_patterns": [row[0] for row in shares],

@@ -19,6 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from guerdon import ops
 from guerdon.claims import Claim, Comparison
 from guerdon.credit import GAE, GroupNormalized
 from guerdon.objective import ClippedSurrogate
@@ -107,7 +110,9 @@ def claim() -> Claim:
             "20,000 candidate responses under a uniform base policy. Two properties: Gaussian rewards of standard "
             "deviation 2 and correlation -0.5, the gold is the lower of them. One property: a standard normal gold, a "
             "reward with noise 0.3, and 1 % hacks whose reward is about 5 and whose gold is about -2. References: the "
-            "85 % quantile of 64 responses of the base policy. The policy is the optimum of the utility at a given KL."
+            "85 % quantile of 64 responses of the base policy. The policy is the optimum of the utility at a given KL. "
+            "Judged is the mean over the seeds: at 1 nat 3 of the 20 seeds alone are below 0.3, the lowest at 0.279. "
+            "The share of responses above both references is reported and nothing is asserted of it."
         ),
         tuning="there is nothing to tune: all arms are compared at the same divergences",
         runner="guerdon.papers.lsc:run_arm",
@@ -117,6 +122,9 @@ def claim() -> Claim:
             "both_1": "mean of the lower of both properties at 1 nat",
             "both_2": "at 2 nats",
             "both_3": "at 3 nats",
+            "good_1": "share of responses above both references at 1 nat",
+            "good_2": "at 2 nats",
+            "good_3": "at 3 nats",
             "hacked_1": "mean gold of the single property at 1 nat",
         },
         comparisons=(
@@ -137,7 +145,13 @@ def run_arm(arm: dict[str, Any], shared: dict[str, Any], seed: int, folder: Path
     two = gaussian_candidates(properties=2, spread=2.0, correlation=-0.5, noise=0.0, hacks=0.0, **sizes)
     names: dict[str, Any] = {"terms": ("proxy_0", "proxy_1"), "references": ("references_0", "references_1")}
     utility = two.utility(*recipe(transform=arm["transform"], quantiles=(0.85, 0.85), **names).shape)
-    figures = {f"both_{kl}": float(two.at_kl(utility, kl)["gold"]) for kl in (1, 2, 3)}
+    reference = torch.stack([ops.reference_quantile(drawn, 0.85) for drawn in two.references])
+    good = (two.proxy > reference[..., None]).all(0)
+    figures = {}
+    for kl in (1, 2, 3):
+        law, _ = ops.tilt_to_kl(two.reference, utility, kl)
+        figures[f"both_{kl}"] = float(two.means(law)["gold"])
+        figures[f"good_{kl}"] = float((law * good).sum(-1).mean())
     one = gaussian_candidates(**sizes)
     hacked = one.utility(*recipe(transform=arm["transform"]).shape)
     return figures | {"hacked_1": float(one.at_kl(hacked, 1.0)["gold"])}

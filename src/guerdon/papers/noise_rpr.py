@@ -9,6 +9,7 @@ Where this differs from the paper:
 * the paper trains by PPO with a critic; without a critic (`critic=False`) advantages are GRPO's, with which a flipped
   group has exactly the negated advantages;
 * a response that could not be scored is neither flipped nor trained on; in the official code it counts as 0;
+* the entropy bonus of 0.001 in the official settings is not part of the recipe;
 * the claim is about a tabular policy on questions with eight answers: it shows what the noise does to learning, and
   nothing about the skills of a language model.
 """
@@ -22,11 +23,11 @@ from typing import Any
 from guerdon.claims import Claim, Comparison
 from guerdon.credit import GAE, GroupNormalized
 from guerdon.objective import ClippedSurrogate, Reinforce
-from guerdon.ops import Schedule
 from guerdon.papers.paper import Paper
 from guerdon.recipe import Recipe
 from guerdon.search import Independent
-from guerdon.shape import Blend, CalibrateWithPatterns, NoisyReward, PatternsIfWrong
+from guerdon.shape import CalibrateWithPatterns, NoisyReward, PatternsIfWrong
+from guerdon.shape.patterns_only import PatternsOnly
 from guerdon.stages import Score, Shape
 
 PAPER = Paper(
@@ -45,7 +46,7 @@ PATTERNS = ("none", "if_wrong", "only", "calibrate")
 def recipe(
     score: Sequence[Score] = (),
     *,
-    p: float = 0.4,
+    p: float | None = None,
     unit: str = "question",
     patterns: str = "none",
     warm_up: int = 0,
@@ -65,7 +66,8 @@ def recipe(
 
     Args:
         score: Stages that fill the outcome, and the column `reasoning_patterns` unless `patterns` is "none".
-        p: Probability that a question's rewards are flipped; 0 = no noise.
+        p: Probability that a question's rewards are flipped; 0 = no noise. None = 0.4 with `patterns` "none" and
+            "if_wrong", else 0: pattern rewards need no outcome, and a reward model brings its own noise.
         unit: What is flipped: a "question", or each "response" by itself.
         patterns: What the reasoning pattern reward is for: "none"; "if_wrong" = wrong responses get it instead of 0;
             "only" = it is the reward; "calibrate" = it lifts low scores of a reward model.
@@ -83,17 +85,23 @@ def recipe(
         seed: Of the flips.
 
     Raises:
-        ValueError: An unknown `patterns`, or a warm-up without "only".
+        ValueError: An unknown `patterns`, a warm-up without "only", or flips with "calibrate", whose scores are not 0
+            and 1.
 
     Example:
-        >>> [type(stage).__name__ for stage in recipe(p=0.4, patterns="if_wrong").shape]
+        >>> [type(stage).__name__ for stage in recipe(patterns="if_wrong").shape]
         ['NoisyReward', 'PatternsIfWrong']
     """
     if patterns not in PATTERNS:
         raise ValueError(f"patterns is {patterns!r}: expected one of {PATTERNS}")
     if warm_up and patterns != "only":
         raise ValueError(f"warm_up is {warm_up} with patterns {patterns!r}: expected patterns 'only'")
-    noise: tuple[Shape, ...] = (NoisyReward(p, unit, seed),) if p else ()
+    if p and patterns == "calibrate":
+        raise ValueError(
+            f"p is {p} with patterns 'calibrate': expected 0 or None, as scores of a model cannot be flipped"
+        )
+    flips = (0.4 if patterns in ("none", "if_wrong") else 0.0) if p is None else p
+    noise: tuple[Shape, ...] = (NoisyReward(flips, unit, seed),) if flips else ()
     return Recipe(
         score=score,
         shape=(*noise, *_repair(patterns, warm_up, tau, alpha)),
@@ -110,8 +118,7 @@ def _repair(patterns: str, warm_up: int, tau: float, alpha: float) -> tuple[Shap
     if patterns == "calibrate":
         return (CalibrateWithPatterns(tau, alpha),)
     if patterns == "only":
-        first: float | Schedule = Schedule("switch", total=warm_up) if warm_up else 1.0
-        return (Blend(("reasoning_patterns", "outcome"), (first, None), missing=0.0),)
+        return (PatternsOnly(warm_up or None),)
     return ()
 
 
@@ -132,7 +139,7 @@ def claim() -> Claim:
             "smaller. Learnt: flips of single responses are easier to bear in the long run (0.889 against 0.807 after "
             "600 updates), but not after 150, where it was asserted."
         ),
-        tuning="no arm was tuned: one learning rate for all, that of the published description of the experiment",
+        tuning="no arm was tuned: one learning rate for all, that of an earlier simulation of the same setting",
         runner="guerdon.papers.noise_rpr:run_arm",
         arms={
             "untrained": {"p": 0.0, "rate": 0.0},

@@ -38,16 +38,17 @@ PAPER = Paper(
     summary="reward the probability of being preferred to responses of the initial policy",
 )
 
-TRANSFORMS = ("par", "tanh", "polynomial", "centred", "sgfc", "lsc", "meanstd", "clip", "minmax", "raw")
+TRANSFORMS = ("par", "tanh", "polynomial", "uncentred", "centred", "sgfc", "lsc", "meanstd", "clip", "minmax", "raw")
 
 
 def transform_of(name: str, k: float = 1.0, max_ref: int = 10) -> tuple[Shape, ...]:
     """The stages of a transform that the paper compares.
 
     Args:
-        name: "par"; "tanh" or "polynomial" = another curve; "centred" = minus the mean of the references; "sgfc" = slow
-            growth and fast convergence, the negative control; "lsc" = log-sigmoid at the 85 % quantile of the
-            references; "meanstd", "clip" or "minmax" by running statistics; "raw".
+        name: "par"; "tanh" or "polynomial" = another curve; "uncentred" = the sigmoid of the score itself; "centred" =
+            minus the mean of the references; "sgfc" = slow growth and fast convergence, the negative control; "lsc" =
+            log-sigmoid at the 85 % quantile of the references; "meanstd", "clip" or "minmax" by running statistics;
+            "raw".
         k: Steepness of the sigmoid.
         max_ref: References of a prompt that are used.
 
@@ -62,8 +63,9 @@ def transform_of(name: str, k: float = 1.0, max_ref: int = 10) -> tuple[Shape, .
         return (Running(mode=name),)
     if name == "lsc":
         return (LogSigmoidCentred(method="gaussian", std_eps=1e-5),)
-    curve = {"par": "sigmoid", "sgfc": "sigmoid", "centred": "linear"}.get(name, name)
-    return (PreferenceAsReward(k=k, max_ref=max_ref, curve=curve, offset=3.0 if name == "sgfc" else 0.0),)
+    curve = {"tanh": "tanh", "polynomial": "polynomial", "centred": "linear"}.get(name, "sigmoid")
+    offset = 3.0 if name == "sgfc" else 0.0
+    return (PreferenceAsReward(k=k, max_ref=max_ref, curve=curve, offset=offset, centred=name != "uncentred"),)
 
 
 def recipe(
@@ -72,6 +74,7 @@ def recipe(
     transform: str = "par",
     k: float = 1.0,
     max_ref: int = 10,
+    ceiling: float | None = None,
     limit: float | None = 300,
     per_token: float = 0.01,
     group: bool = False,
@@ -91,6 +94,7 @@ def recipe(
         transform: See `transform_of`.
         k: Steepness of the sigmoid.
         max_ref: References of a prompt that are used.
+        ceiling: Scores are cut to it before anything else; the paper's ablations have 3, 4 and 5. None = no ceiling.
         limit: Tokens that cost nothing; None = no length penalty.
         per_token: Cost of a token beyond them.
         group: Whether advantages are GRPO's; else GAE's, from `tokens["values"]`.
@@ -106,10 +110,13 @@ def recipe(
         >>> [type(stage).__name__ for stage in recipe().shape]
         ['LengthPenalty', 'PreferenceAsReward']
     """
+    # The score itself, uncentred, up to the ceiling: this stage keeps the raw score for the log.
+    ceiled = PreferenceAsReward(curve="linear", centred=False, ceiling=ceiling)
+    cut: tuple[Shape, ...] = () if ceiling is None else (ceiled,)
     shorten: tuple[Shape, ...] = () if limit is None else (LengthPenalty("limit", strength=per_token, limit=limit),)
     return Recipe(
         score=score,
-        shape=(*shorten, *transform_of(transform, k, max_ref)),
+        shape=(*cut, *shorten, *transform_of(transform, k, max_ref)),
         credit=GroupNormalized(ddof=1, eps=eps) if group else GAE(1.0, lam, kl_coef=kl_coef, targets="reward_to_go"),
         objective=ClippedSurrogate(clip_low, clip_high, kl_coef=kl_coef if group else 0.0, aggregation=aggregation),
         rollout=Independent(n or (5 if group else 1)),
@@ -130,7 +137,9 @@ def claim() -> Claim:
             "2,000 candidate responses under a uniform initial policy: a standard normal gold, a reward with noise "
             "0.3, and 1 % hacks whose reward is about 5 and whose gold is about -2. Ten references (or one) are drawn "
             "from the initial policy. The policy is the optimum of the utility at a given KL. With prompts of their "
-            "own, single references average out; here there is one prompt, so that a single draw counts."
+            "own, single references average out; here there is one prompt, so that a single draw counts. A running "
+            "mean and standard deviation is a line here, and at equal divergence a line is the raw reward by "
+            "construction: the comparison with it repeats the one with the raw reward."
         ),
         tuning="there is nothing to tune: all arms are compared at the same divergences",
         runner="guerdon.papers.par:run_arm",

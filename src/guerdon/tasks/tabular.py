@@ -93,6 +93,7 @@ def train_tabular(
     every: int = 0,
     updates: int = 1,
     compensation: Compensation | None = None,
+    most_updates: int | None = None,
 ) -> Curve:
     """Train a tabular policy with a recipe by plain gradient descent on sampled responses.
 
@@ -111,6 +112,8 @@ def train_tabular(
         every: The policy is measured after so many steps, and at the end; 0 = at start and end alone.
         updates: Gradient steps on each batch.
         compensation: Rows that were not trained on at once, to be trained on later.
+        most_updates: The run ends, before `steps` if need be, with so many gradient steps: methods that make more of
+            them from a batch than others can then be compared at equal numbers. None = no limit.
 
     Returns:
         The exact expectations along the way, and the policy.
@@ -120,7 +123,9 @@ def train_tabular(
     """
     if recipe.objective is None:
         raise ValueError(f"recipe {recipe.name!r} has no objective: expected one to train a tabular policy with")
-    _expect_counts(steps=steps, prompts=prompts, n=n, updates=updates)
+    # A batch and the rows that waited: no step has more to train on.
+    left = 2 * steps * updates if most_updates is None else most_updates
+    _expect_counts(steps=steps, prompts=prompts, n=n, updates=updates, most_updates=left)
     generator = torch.Generator().manual_seed(seed)
     parameters = _trainable(lab.parameters())
     reference = lab.logits(lab.parameters())
@@ -134,12 +139,15 @@ def train_tabular(
         whole = recipe(rollouts, learn=True)
         later = None if compensation is None else compensation.after(whole, step)
         for batch in (_training(recipe, part) for part in (whole, later) if part is not None):
-            for _ in range(updates if len(batch) else 0):
+            for _ in range(min(updates if len(batch) else 0, left)):
                 logprobs = taken_logprobs(lab.logits(parameters), batch.rollouts)
                 _descend(parameters, recipe.objective(logprobs, batch).value, learning_rate, lab.rates)
+                left -= 1
         if every and (step + 1) % every == 0:
             record.measure(step + 1)
-    return record.curve(steps)
+        if not left:
+            break
+    return record.curve(step + 1)
 
 
 def train_exactly(
