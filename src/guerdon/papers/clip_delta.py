@@ -115,7 +115,10 @@ def claim() -> Claim:
             "policy gradient with the batch mean at each step as baseline, 300 updates, coefficient 0.5, threshold "
             "0.9. All figures are exact."
         ),
-        tuning="no arm was tuned: one learning rate for all, from a published pilot of this setting",
+        tuning=(
+            "no arm was tuned: one learning rate for all, that of an earlier simulation of the same setting with "
+            "two seeds"
+        ),
         runner="guerdon.papers.clip_delta:run_arm",
         arms={mode: {"mode": mode} for mode in MODES},
         shared={"steps": 300, "episodes": 64, "rate": 0.5, "alpha": 0.5, "eta": 0.9},

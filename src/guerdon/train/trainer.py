@@ -17,7 +17,7 @@ from guerdon.batch import Batch, Counts
 from guerdon.joining import pad_to
 from guerdon.recipe import Recipe
 from guerdon.rollouts import Rollouts
-from guerdon.stages import reads, stage_name
+from guerdon.stages import stage_name
 from guerdon.train import checkpoints
 from guerdon.train.pieces import cut, pick_rows, piece_sizes
 from guerdon.train.second_pass import join_outputs, join_rollouts
@@ -458,7 +458,7 @@ def _reconcile(recipe: Recipe, args: GRPOConfig) -> None:
     if args.beta not in (0.0, weight):
         raise ValueError(f"beta is {args.beta} but the objective weighs the KL by {weight}: give only the objective's")
     # TRL asks the reference policy where its own weight of the KL is not 0; its loss, which uses it, is not called.
-    args.beta = weight or float("ref_logprobs" in reads(recipe.objective))
+    args.beta = weight or float("ref_logprobs" in recipe.reads())
     refused = {"entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0}
     refused["off_policy_mask_threshold"] = None  # type: ignore[assignment]
     for name, neutral in refused.items():
