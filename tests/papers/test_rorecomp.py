@@ -62,7 +62,7 @@ def test_the_control_has_the_same_counts() -> None:
 
 
 def test_an_arm_repeats_itself(tmp_path: Path) -> None:
-    shared = {**rorecomp.claim().shared, "steps": 15}
+    shared = {**rorecomp.claim().shared, "updates": 15, "schedule": 10}
     for arm in rorecomp.claim().arms.values():
         first = rorecomp.run_arm(dict(arm), shared, 1, tmp_path)
         assert first == rorecomp.run_arm(dict(arm), shared, 1, tmp_path)
@@ -85,7 +85,7 @@ def with_logprobs(seed: int = 0) -> Rollouts:
     given = batch([1.0] * 4 + [0.0] * 4)
     mask = torch.arange(3) <= torch.arange(8)[:, None] % 3
     drawn = torch.rand(8, 3, generator=torch.Generator().manual_seed(seed)) - 2.0
-    return given.replace(mask=mask, step=torch.where(mask, 0, -1), logprobs=torch.where(mask, drawn, 0.0))
+    return given.replace(mask=mask, step=torch.full((8, 3), -1), logprobs=torch.where(mask, drawn, 0.0))
 
 
 def test_the_loss_of_the_priority_batch_by_hand() -> None:

@@ -16,12 +16,14 @@ from guerdon.credit import GroupNormalized, LeaveOneOut, RewardToGo
 from guerdon.objective import ClippedSurrogate, ImplicitActorCritic, Reinforce
 from guerdon.recipe import Recipe
 from guerdon.rollouts import Rollouts
-from guerdon.select import AccuracyBand
+from guerdon.search import Compensation
+from guerdon.select import AccuracyBand, Recompose
 from guerdon.shape import Blend, GatedTurns, LengthPenalty, NoisyReward, RefineProcess
 from guerdon.tasks.candidates import choice_candidates, gaussian_candidates
 from guerdon.tasks.lengths import Lengths
 from guerdon.tasks.step_mdp import StepMDP, submit_mdp, work_mdp
 from guerdon.tasks.tabular import (
+    Curve,
     TabularLab,
     draw_prompts,
     entropy,
@@ -238,6 +240,25 @@ def test_the_first_step_follows_the_policy_gradient() -> None:
     batch = Batch(everything, advantage, torch.ones(len(everything)), whole, torch.arange(len(everything)))
     loss = Reinforce(aggregation="sum")(taken_logprobs(logits, everything), batch).value * len(everything) / 3
     assert torch.allclose(-torch.autograd.grad(loss, logits)[0], exact, atol=1e-6)
+
+
+def test_a_run_ends_with_its_last_update() -> None:
+    """Five updates are three batches, of which two are followed by a batch of rows that waited."""
+    recipe = Recipe(select=Recompose(), credit=GroupNormalized(), objective=ClippedSurrogate())
+
+    def run(steps: int, most: int | None) -> Curve:
+        waiting = Compensation(total=10, count=8, start=1.0, end=1.0)
+        return train_tabular(LABS["lengths"], recipe, steps, 8, 8, 0.5, compensation=waiting, most_updates=most)
+
+    whole = run(20, 5)
+    assert whole.steps == (0, 3)
+    three = run(3, None)
+    assert three.steps == (0, 3)
+    assert whole.figures != three.figures
+    assert run(3, 6).figures == three.figures == run(3, 100).figures
+    assert run(2, None).figures == run(20, 4).figures
+    with pytest.raises(ValueError, match="most_updates is 0"):
+        run(3, 0)
 
 
 def test_rates_slow_single_parameters_down() -> None:
