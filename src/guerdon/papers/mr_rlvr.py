@@ -91,9 +91,11 @@ def claim() -> Claim:
             "A language model of about 0.6 M parameters, warm-started on written derivations of two or three steps "
             "modulo 10 (partly wrong) and on exercises answered at random. 80 % of the training problems have no "
             "checkable answer. Stage I: 100 updates on exercises made of them; stage II: 50 updates on the answers of "
-            "the others. RLVR has all 150 updates on answers. 16 prompts and 4 responses an update. Learnt: hidden "
-            "numbers are not found after 100 updates (reward 0.11), shuffled steps are put in order (0.91), and the "
-            "hundred more updates on answers that RLVR has are worth more than either."
+            "the others. RLVR has all 150 updates on answers. 16 prompts and 4 responses an update. Before "
+            "training pass@1 is 0.34, 0.13, 0.11, 0.26 and 0.10 (seeds 0 to 4, 64 problems), in three seeds hardly "
+            "above the tenth that guesses get, and a shuffled solution of so few steps gets 0.4 by chance. Learnt: "
+            "hidden numbers are not found after 100 updates (reward 0.11), shuffled steps are put in order (0.91), and "
+            "the hundred more updates on answers that RLVR has are worth more than either."
         ),
         tuning=(
             "no arm was tuned: one learning rate for all. 100 updates of stage I, because after 30 a pilot seed had "
