@@ -13,8 +13,8 @@ from guerdon.stages import Score
 
 
 def method_names() -> list[str]:
-    """The names that `build` knows."""
-    return [*modules(), *BASELINES]
+    """The names that `build` knows: papers whose method is a recipe, and baselines."""
+    return [*(slug for slug, module in modules().items() if hasattr(module, "recipe")), *BASELINES]
 
 
 def build(name: str, settings: Sequence[str] = (), score: Sequence[Score] = ()) -> Recipe:
@@ -28,6 +28,11 @@ def build(name: str, settings: Sequence[str] = (), score: Sequence[Score] = ()) 
     Raises:
         ValueError: The name or a setting is unknown.
     """
+    if name in modules() and not hasattr(modules()[name], "recipe"):
+        raise ValueError(
+            f"{name} is not a method for training on rollouts; its claim runs with `guerdon reproduce {name}`, "
+            f"its parts are in {modules()[name].__name__}"
+        )
     if name in modules():
         recipe: Recipe = modules()[name].recipe(score)
     elif name in BASELINES:

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from guerdon.papers import Paper, all_papers, claim_verdict, modules
+from guerdon.papers import Paper, all_papers, claim_verdict, modules, unavailable
+
+_WIDE = 110
 
 
 def add(commands: Any) -> None:
@@ -38,11 +40,19 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("no.", "slug", "title", "arXiv", "stages", "claim")
+    console = Console()
+    # A narrow terminal has room for what identifies a paper; `--json` has all of it anywhere.
+    wide = console.width >= _WIDE
+    table = Table("no.", Column("slug", no_wrap=True), Column("title", ratio=1), Column("arXiv", no_wrap=True))
+    if wide:
+        table.add_column("stages", ratio=1)
+    table.add_column("claim", no_wrap=True)
     for entry in rows:
-        verdict = entry["verdict"] or "not run"
-        stages = ", ".join(entry["stages"])
-        table.add_row(f"{entry['number']:02d}", entry["slug"], entry["title"], entry["arxiv"], stages, verdict)
-    Console().print(table)
+        stages = [", ".join(entry["stages"])] if wide else []
+        cells = [f"{entry['number']:02d}", entry["slug"], entry["title"], entry["arxiv"]]
+        table.add_row(*cells, *stages, entry["verdict"] or "not run")
+    console.print(table)
+    for name, package in unavailable().items():
+        console.print(f"not listed: {name} needs {package}, which is not installed (pip install 'guerdon\\[control]')")

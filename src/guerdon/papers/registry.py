@@ -17,12 +17,31 @@ _NOT_PAPERS = frozenset(("paper", "registry"))
 
 
 @cache
+def _found() -> tuple[dict[str, ModuleType], dict[str, str]]:
+    package = importlib.import_module("guerdon.papers")
+    loaded: list[ModuleType] = []
+    missing: dict[str, str] = {}
+    for entry in pkgutil.iter_modules(package.__path__):
+        if entry.name in _NOT_PAPERS:
+            continue
+        try:
+            loaded.append(importlib.import_module(f"guerdon.papers.{entry.name}"))
+        except ModuleNotFoundError as error:
+            # A module of our own that is not there is a defect, not an extra that was not installed.
+            if (error.name or "").split(".")[0] == "guerdon":
+                raise
+            missing[entry.name] = error.name or str(error)
+    return {module.PAPER.slug: module for module in sorted(loaded, key=lambda module: module.PAPER.number)}, missing
+
+
 def modules() -> dict[str, ModuleType]:
     """Slug -> module, in the order of the papers' numbers."""
-    package = importlib.import_module("guerdon.papers")
-    names = [entry.name for entry in pkgutil.iter_modules(package.__path__) if entry.name not in _NOT_PAPERS]
-    found = [importlib.import_module(f"guerdon.papers.{name}") for name in names]
-    return {module.PAPER.slug: module for module in sorted(found, key=lambda module: module.PAPER.number)}
+    return _found()[0]
+
+
+def unavailable() -> dict[str, str]:
+    """Module name -> the package that it needs and that is not installed."""
+    return _found()[1]
 
 
 def all_papers() -> list[Paper]:
