@@ -1,4 +1,4 @@
-"""Direct advantage: the worked states through the recipe, and that no state gets worse."""
+"""Direct advantage: the worked states through the recipe, the phases of the claim, and that no state gets worse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from guerdon import Rollouts
+from guerdon.objective import tabular_direct_advantage
 from guerdon.papers import direct_advantage
+from guerdon.tasks.trees import Trees
 
 
 def test_the_worked_states() -> None:
@@ -39,12 +41,45 @@ def test_the_worked_states() -> None:
         assert logprobs.grad[:, 0].tolist() == pytest.approx(gradient, rel=1e-3)
 
 
-def test_no_state_gets_worse() -> None:
-    shared = {"depth": 2, "iterations": 3, "betas": [0.25, 4.0]}
-    for seed in range(5):
-        found = direct_advantage.run_arm({"method": "direct"}, shared, seed, Path())
-        assert found["worst"] >= -1e-12
-        assert 0.0 < found["gain"] <= 1.0
-        assert found == direct_advantage.run_arm({"method": "direct"}, shared, seed, Path())
-    none = direct_advantage.run_arm({"method": "none"}, shared, 0, Path())
-    assert none == {"gain": 0.0, "second": 0.0, "worst": 0.0}
+def test_with_exact_advantages_no_state_gets_worse() -> None:
+    for seed in range(3):
+        lab = Trees.drawn(seed, questions=2, depth=3)
+        logits = lab.initial
+        for _ in range(3):
+            values = lab.values(logits)
+            children = values[:, 1:].reshape(2, lab.nodes, lab.actions)
+            advantages = (children - values[:, : lab.nodes, None]).reshape(-1, lab.actions)
+            uniform = torch.full((lab.actions,), 1.0 / lab.actions, dtype=torch.float64)
+            law = [
+                tabular_direct_advantage(policy, advantage, uniform, 0.1)
+                for policy, advantage in zip(torch.softmax(logits, -1), advantages, strict=True)
+            ]
+            logits = torch.stack(law).log()
+            assert float((lab.values(logits) - values).min()) >= -1e-12
+        assert float(values[:, 0].mean()) > float(lab.values(lab.initial)[:, 0].mean())
+
+
+def test_candidates_have_the_share_of_right_completions_through_the_next_state() -> None:
+    lab = Trees.drawn(0, questions=2, actions=2, depth=2, share=0.5)
+    start = torch.tensor([0, 1]).repeat_interleave(50)
+    completions = lab.complete(lab.initial, start, torch.Generator().manual_seed(0))
+    found = direct_advantage._candidates(lab, lab.initial, completions)
+    assert torch.equal(found.group, start)
+    state, action = completions.tokens["state"], completions.tokens["action"]
+    # Through node 1 go the completions from it, and those from the root that take its branch.
+    through = (state == 1).any(1)
+    taken = (start == 0) & (action[:, 0] == 0)
+    expected = float(completions.outcome[through].mean())
+    assert found.outcome[taken].tolist() == pytest.approx([expected] * int(taken.sum()))
+    # A step that ends the response counts its own reward.
+    last = start == 1
+    assert torch.equal(found.outcome[last], completions.outcome[last])
+
+
+def test_arms_sample_no_more_than_they_may_and_repeat_themselves() -> None:
+    shared = {**direct_advantage.claim().shared, "fit": 20}
+    for arm in direct_advantage.claim().arms.values():
+        found = direct_advantage.run_arm(dict(arm), shared, 3, Path())
+        assert found["steps"] <= shared["budget"]
+        assert found == direct_advantage.run_arm(dict(arm), shared, 3, Path())
+    assert direct_advantage.run_arm({"method": "none", "strength": 0.0}, shared, 3, Path())["second"] == 0.0
