@@ -61,7 +61,7 @@ def test_thinking_that_could_not_be_scored() -> None:
 
 
 def test_an_arm_repeats_itself(tmp_path: Path) -> None:
-    shared = {**posterior_grpo.claim().shared, "steps": 10}
+    shared = {**posterior_grpo.claim().shared, "steps": 10, "late": 12}
     for arm in posterior_grpo.claim().arms.values():
         first = posterior_grpo.run_arm(dict(arm), shared, 1, tmp_path)
         assert first == posterior_grpo.run_arm(dict(arm), shared, 1, tmp_path)

@@ -112,12 +112,14 @@ def claim() -> Claim:
         setting=(
             "100 problems with 40 answers: 2 are right (thinking between 0.4 and 1), 8 are wrong and liked by the "
             "thinking model (0.85 to 1), 30 are wrong (0 to 0.6). A softmax policy in a table, uniform at first, 16 "
-            "problems and 8 responses an update, plain policy gradient, 300 updates. All figures are exact."
+            "problems and 8 responses an update, plain policy gradient, 300 updates, and on to 1,200. All figures are "
+            "exact."
         ),
         tuning=(
             "no arm was tuned: one learning rate for all. 300 updates, because after 600 all arms of a pilot seed were "
             "above 0.97; that seed also showed how little the thinking of right answers moves, so that only the "
-            "direction is asserted"
+            "direction is asserted. So the paper's stagnation, measured after 1,200 updates, was known not to show "
+            "here: with scores in [0, 1] no wrong answer outweighs a right one, and the linear sum is only slower"
         ),
         runner="guerdon.papers.posterior_grpo:run_arm",
         arms={
@@ -125,14 +127,16 @@ def claim() -> Claim:
             "linear": {"combine": "linear"},
             "gated": {"combine": "gated"},
         },
-        shared={"steps": 300, "prompts": 16, "n": 8, "rate": 8.0},
+        shared={"steps": 300, "late": 1200, "prompts": 16, "n": 8, "rate": 8.0},
         metrics={
             "accuracy": "probability of a right answer, the mean over all problems",
+            "late": "the same after 1,200 updates",
             "liked": "probability of a wrong answer that the thinking model likes",
             "thinking": "mean score of the thinking of right answers, weighted by their probability",
         },
         comparisons=(
             Comparison("accuracy", "gated", "linear", 0.03, statement="the linear sum is less accurate"),
+            Comparison("late", "gated", "linear", 0.03, statement="and stagnates there"),
             Comparison("liked", "linear", "gated", 0.03, statement="because it is hacked"),
             Comparison("accuracy", "gated", "outcome", -0.01, statement="the gate costs no accuracy"),
             Comparison("thinking", "gated", "outcome", 0.0, statement="and improves the thinking of right answers"),
@@ -152,11 +156,16 @@ def run_arm(arm: dict[str, Any], shared: dict[str, Any], seed: int, folder: Path
     # The lab's outcome is the sum of both scores; the tests alone are its first column.
     tests = Blend(("proxy_0",), (1.0,))
     built = built.replace(shape=(tests, *built.shape), objective=Reinforce("sum"))
-    curve = train_tabular(lab, built, shared["steps"], shared["prompts"], shared["n"], shared["rate"], seed)
+
+    def trained(steps: int) -> Any:
+        return train_tabular(lab, built, steps, shared["prompts"], shared["n"], shared["rate"], seed)
+
+    curve = trained(shared["steps"])
     law = torch.softmax(lab.logits(curve.parameters), -1)
     right = law * lab.gold
     return {
         "accuracy": curve.last(),
+        "late": trained(shared["late"]).last(),
         "liked": curve.last("liked"),
         "thinking": float((right * lab.proxy[1]).sum() / right.sum()),
     }
