@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from guerdon.claims import Claim, Comparison, judge, overall, paired_bootstrap, run_claim, verdict
+from guerdon.claims import Claim, Comparison, Grid, judge, overall, paired_bootstrap, run_claim, verdict
 from guerdon.claims.bootstrap import Interval
 
 
@@ -88,3 +88,46 @@ def test_a_failing_arm_is_reported_and_the_others_are_kept(tmp_path: Path) -> No
 def test_a_comparison_of_unknown_arms_is_refused() -> None:
     with pytest.raises(ValueError, match="names the arm 'nobody'"):
         claim(comparisons=(Comparison("score", "nobody", "theirs", 0.0),))
+
+
+def tuned_arm(arm, shared, seed, folder):
+    """The best rate is the arm's own; measured seeds are told from those of the tuning."""
+    return {"score": -abs(shared["rate"] - arm["best"]) + seed / 1e6, "rate": shared["rate"]}
+
+
+def tuned_claim(**changes):
+    settings = {
+        "number": 1,
+        "slug": "x",
+        "statement": "",
+        "setting": "",
+        "tuning": "",
+        "runner": "tests.claims.test_claims:tuned_arm",
+        "arms": {"low": {"best": 1.0}, "high": {"best": 9.0}, "fixed": {"best": 1.0, "rate": 5.0}},
+        "shared": {"rate": 3.0},
+        "comparisons": (),
+        "seeds": 2,
+        "metrics": {"score": "", "rate": ""},
+        "grid": Grid("rate", (1.0, 3.0, 9.0), "score"),
+    }
+    return Claim(**{**settings, **changes})
+
+
+def test_every_arm_is_measured_at_its_best_value(tmp_path):
+    result = run_claim(tuned_claim(), workers=1, cache=tmp_path)
+    rates = {arm: [seed["rate"] for seed in entry["seeds"]] for arm, entry in result["arms"].items()}
+    assert rates == {"low": [1.0, 1.0], "high": [9.0, 9.0], "fixed": [3.0, 3.0]}
+    assert result["arms"]["low"]["tuning"]["chosen"] == 1.0
+    means = result["arms"]["high"]["tuning"]["means"]
+    assert list(means) == ["1.0", "3.0", "9.0"]
+    assert means["1.0"] == pytest.approx(-8 + 0.001001)
+    # The arm that has the setting itself is left as it is.
+    assert "tuning" not in result["arms"]["fixed"]
+    assert result["grid"]["values"] == [1.0, 3.0, 9.0]
+    lower = run_claim(tuned_claim(grid=Grid("rate", (1.0, 9.0), "score", 1, True)), workers=1, cache=tmp_path)
+    assert lower["arms"]["low"]["tuning"]["chosen"] == 9.0
+
+
+def test_a_grid_names_what_there_is():
+    with pytest.raises(ValueError, match="grid names the setting 'steps'"):
+        tuned_claim(grid=Grid("steps", (1.0,), "score"))

@@ -1,7 +1,7 @@
 """Experiments that can fail: arms, seeds, verdicts."""
 
 from guerdon.claims.bootstrap import Interval, overall, paired_bootstrap, verdict
-from guerdon.claims.claim import Claim, Comparison
+from guerdon.claims.claim import Claim, Comparison, Grid
 from guerdon.claims.harness import judge, run_claim
 
-__all__ = ["Claim", "Comparison", "Interval", "judge", "overall", "paired_bootstrap", "run_claim", "verdict"]
+__all__ = ["Claim", "Comparison", "Grid", "Interval", "judge", "overall", "paired_bootstrap", "run_claim", "verdict"]

@@ -30,6 +30,27 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """How every arm is tuned before it is measured: the same few values, on seeds of their own.
+
+    An arm that has the setting itself is not tuned.
+
+    Attributes:
+        setting: Name of the shared setting that is tuned.
+        values: What is tried.
+        metric: The value with the best mean of this is taken; of equal ones the first.
+        seeds: On how many seeds, which are not among those that are measured.
+        lower_is_better: Whether the least is the best.
+    """
+
+    setting: str
+    values: tuple[float, ...]
+    metric: str
+    seeds: int = 3
+    lower_is_better: bool = False
+
+
+@dataclass(frozen=True)
 class Claim:
     """An experiment that can fail.
 
@@ -46,6 +67,7 @@ class Claim:
         comparisons: The statements, all of which must hold.
         seeds: How many seeds.
         metrics: Name -> what it means, in the order of the picture.
+        grid: How every arm is tuned first; None = as `tuning` says.
     """
 
     number: int
@@ -59,6 +81,7 @@ class Claim:
     comparisons: tuple[Comparison, ...]
     seeds: int = 5
     metrics: Mapping[str, str] = field(default_factory=dict)
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         for comparison in self.comparisons:
@@ -67,3 +90,8 @@ class Claim:
                     raise ValueError(f"comparison names the arm {arm!r}: expected one of {sorted(self.arms)}")
             if comparison.metric not in self.metrics:
                 raise ValueError(f"comparison names {comparison.metric!r}: expected one of {sorted(self.metrics)}")
+        if self.grid is not None and (self.grid.setting not in self.shared or self.grid.metric not in self.metrics):
+            raise ValueError(
+                f"grid names the setting {self.grid.setting!r} and the metric {self.grid.metric!r}: expected one of "
+                f"{sorted(self.shared)} and of {sorted(self.metrics)}"
+            )

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from guerdon.claims import Claim, Comparison
+from guerdon.claims import Claim, Comparison, Grid
 from guerdon.credit import GroupNormalized
 from guerdon.objective import ClippedSurrogate, Reinforce
 from guerdon.papers.paper import Paper
@@ -101,8 +101,8 @@ def claim() -> Claim:
             "800 updates, plain policy gradient, penalty 1, tolerance 0.2. All figures are exact."
         ),
         tuning=(
-            "no arm was tuned: one learning rate for all, that of an earlier simulation of the same setting with "
-            "two seeds"
+            "every arm has the best of three learning rates by accuracy on three seeds of their own; a first version "
+            "had 0.5 for all"
         ),
         runner="guerdon.papers.harmo:run_arm",
         arms={
@@ -123,6 +123,7 @@ def claim() -> Claim:
             ),
         ),
         seeds=10,
+        grid=Grid("rate", (0.125, 0.5, 2.0), "accuracy"),
     )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from guerdon.claims import Claim, Comparison
+from guerdon.claims import Claim, Comparison, Grid
 from guerdon.credit import GroupNormalized
 from guerdon.objective import ClippedSurrogate, Reinforce
 from guerdon.papers.paper import Paper
@@ -116,7 +116,8 @@ def claim() -> Claim:
             "exact."
         ),
         tuning=(
-            "no arm was tuned: one learning rate for all. 300 updates, because after 600 all arms of a pilot seed were "
+            "every arm has the best of three learning rates by accuracy on three seeds of their own; a first version "
+            "had the rate 8 for all. 300 updates, because after 600 all arms of a pilot seed were "
             "above 0.97; that seed also showed how little the thinking of right answers moves, so that only the "
             "direction is asserted. So the paper's stagnation, measured after 1,200 updates, was known not to show "
             "here: with scores in [0, 1] no wrong answer outweighs a right one, and the linear sum is only slower"
@@ -142,6 +143,7 @@ def claim() -> Claim:
             Comparison("thinking", "gated", "outcome", 0.0, statement="and improves the thinking of right answers"),
         ),
         seeds=10,
+        grid=Grid("rate", (2.0, 8.0, 32.0), "accuracy"),
     )
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guerdon.claims import Claim, Comparison
+from guerdon.claims import Claim, Comparison, Grid
 from guerdon.credit import ClassBalanced, GroupNormalized, Streams
 from guerdon.objective import ClippedSurrogate, Reinforce
 from guerdon.ops import Schedule
@@ -171,7 +171,10 @@ def claim() -> Claim:
             "problems and 5 responses a step, three generator steps to one of the verifier after a warm-up of 40, 150 "
             "generator steps, plain policy gradient. Accuracies are exact."
         ),
-        tuning="no arm was tuned: one learning rate for both roles in all arms; the weight of the steps is the paper's",
+        tuning=(
+            "every arm has the best of three learning rates, one for both roles, by accuracy on three seeds of their "
+            "own; a first version had the rate 8 for all. The weight of the steps is the paper's"
+        ),
         runner="guerdon.papers.rl_tango:run_arm",
         arms={
             "grpo": {"alpha": 0.0},
@@ -193,6 +196,7 @@ def claim() -> Claim:
             Comparison("early_recall", "tango", "no class weights", 0.1, statement="class weights keep recall up"),
         ),
         seeds=10,
+        grid=Grid("rate", (2.0, 8.0, 32.0), "accuracy"),
     )
 
 
