@@ -25,8 +25,7 @@ from guerdon.credit import GroupNormalized
 from guerdon.objective import ClippedSurrogate
 from guerdon.recipe import Recipe
 from guerdon.rollouts import RESERVED, Rollouts
-from guerdon.score.verify.stage import decide
-from guerdon.score.work import Verifier
+from guerdon.score.work import Verifier, score_row
 from guerdon.search import Independent
 from guerdon.shape import Blend
 from guerdon.stages import Learning, Score, Shape, reads, stage_name
@@ -97,7 +96,7 @@ def reward_function(verifier: Verifier | str, *, target: str = "target", name: s
         if rows and target not in rows[0]:
             raise ValueError(f"the data set has no column {target!r}: there are {sorted(rows[0])}")
         verdicts = [
-            decide(verify, completion_text(completion), row[target], {**row, "target": row[target]})
+            score_row(verify, (completion_text(completion), row[target], {**row, "target": row[target]}), "").verdict
             for completion, row in zip(completions, rows, strict=True)
         ]
         _report(columns, [verdict.reason if not verdict.decided else "" for verdict in verdicts])

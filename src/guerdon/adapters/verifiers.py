@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from guerdon.score.verdict import Verdict
-from guerdon.score.verifiers import attribute_at
+from guerdon.score.verifiers import NAMED, attribute_at, get_verifier, verifier_names
 from guerdon.score.verify.answers import KINDS, answers_match, last_boxed, last_number
-from guerdon.score.verify.stage import decide
-from guerdon.score.work import Verifier
+from guerdon.score.work import Verifier, score_row
 
 
 def boxed_answer(response: str, target: str, row: Mapping[str, Any]) -> Verdict:
@@ -48,8 +47,8 @@ def find_verifier(verifier: Verifier | str) -> Verifier:
     """The verifier that a configuration names.
 
     Args:
-        verifier: A verifier; "boxed"; "math", "number", "choice" or "string" (see `final_answer`); "task:NAME" = that
-            task's; or "package.module:attribute".
+        verifier: A verifier; a name that `guerdon score --verifier` knows, as "math"; "boxed"; "number" or "string"
+            (see `final_answer`); "task:NAME" = that task's; or "package.module:attribute".
 
     Raises:
         ValueError: The name is none of these, or what it names is missing or cannot be called.
@@ -58,12 +57,15 @@ def find_verifier(verifier: Verifier | str) -> Verifier:
         return verifier
     if verifier == "boxed":
         return boxed_answer
+    if verifier in NAMED:
+        return get_verifier(verifier)
     if verifier in KINDS:
         return final_answer(verifier)
     module, colon, attribute = verifier.partition(":")
     if not colon or not attribute:
         raise ValueError(
-            f"verifier is {verifier!r}: expected 'boxed', one of {KINDS}, 'task:NAME' or 'package.module:attribute'"
+            f"verifier is {verifier!r}: expected 'boxed', 'number', 'string', one of {verifier_names()}, 'task:NAME' "
+            "or 'package.module:attribute'"
         )
     if module == "task":
         from guerdon.tasks.task import get_task
@@ -85,5 +87,5 @@ def judge(
 
     An exception of the verifier is an undecided verdict that names it.
     """
-    verdict = decide(verifier, response, target, row)
+    verdict = score_row(verifier, (response, target, row), "").verdict
     return (verdict.reward if verdict.decided else undecided), verdict

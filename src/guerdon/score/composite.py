@@ -17,8 +17,7 @@ from torch import Tensor
 
 from guerdon.rollouts import Rollouts
 from guerdon.score.verdict import Verdict
-from guerdon.score.verify.stage import decide
-from guerdon.score.work import Verifier
+from guerdon.score.work import Verifier, score_row
 
 _NAN = float("nan")
 
@@ -187,7 +186,7 @@ class WeightedVerdicts:
     def __call__(self, response: str, target: str, row: Mapping[str, Any]) -> Verdict:
         """Ask every verifier, and add."""
         verdicts = [
-            decide(term, response, target, row) if weight else Verdict(0.0)
+            score_row(term, (response, target, row), "").verdict if weight else Verdict(0.0)
             for term, weight in zip(self.terms, self.weights, strict=True)
         ]
         total = weighted_sum([verdict.reward for verdict in verdicts], self.weights, self.missing)
@@ -237,12 +236,12 @@ class GatedVerdict:
 
     def __call__(self, response: str, target: str, row: Mapping[str, Any]) -> Verdict:
         """Ask the gate, and the verifier behind it if it opens."""
-        first = decide(self.gate, response, target, row)
+        first = score_row(self.gate, (response, target, row), "").verdict
         if not first.decided:
             return Verdict(self.undecided, first.extracted, f"{_name(self.gate)}: {first.reason}")
         if first.reward <= self.threshold:
             return Verdict(self.closed, first.extracted, f"{_name(self.gate)}: {first.reason or 'is closed'}")
-        second = decide(self.then, response, target, row)
+        second = score_row(self.then, (response, target, row), "").verdict
         reward = second.reward + first.reward if self.add_gate else second.reward
         return Verdict(reward, second.extracted, second.reason)
 

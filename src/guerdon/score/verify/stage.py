@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,7 +10,6 @@ import torch
 
 from guerdon.rollouts import Rollouts
 from guerdon.score.engine import Engine, filled, items_of
-from guerdon.score.verdict import Verdict
 from guerdon.score.work import Verifier
 
 
@@ -67,18 +65,3 @@ class Verify:
         dropped = ("score_seconds", "score_worker", "score_cached")
         columns = {name: values for name, values in found.columns.items() if name not in dropped}
         return found.replace(outcome=outcome, columns=columns)
-
-
-def decide(verifier: Verifier, response: str, target: str, row: Mapping[str, Any]) -> Verdict:
-    """Call a verifier; an exception becomes an undecided verdict that names it.
-
-    Args:
-        verifier: The verifier.
-        response: What the policy wrote.
-        target: What the verifier compares it with.
-        row: The row's columns.
-    """
-    try:
-        return verifier(response, target, row)
-    except Exception as error:
-        return Verdict(float("nan"), None, f"{type(error).__name__}: {error}")
