@@ -1,4 +1,4 @@
-"""The command line: `guerdon train | reproduce | replay | score | serve | stages | papers | bench`."""
+"""The command line: `guerdon train | reproduce | replay | score | serve | compare-rewards | stages | papers | bench`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from guerdon import __version__
-from guerdon.commands import bench, papers, replay, reproduce, score, serve, stages, train
+from guerdon.commands import bench, compare_rewards, papers, replay, reproduce, score, serve, stages, train
 
 MISUSE, FAILURE = 2, 1
 EXAMPLES = """examples:
@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   guerdon reproduce prof --seeds 5                    run the paper's claim
   guerdon score samples.jsonl --verifier math -o scored.jsonl
   guerdon serve --verifier math                       score over HTTP
+  guerdon compare-rewards own toll=my_rewards:toll --world FrozenLake-v1 --gamma 0.95
   guerdon papers --json
 """
 
@@ -56,7 +57,7 @@ def parser() -> Parser:
     root.add_argument("--version", action="version", version=f"guerdon {__version__}")
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = root.add_subparsers(dest="command", metavar="command", required=True, parser_class=Parser)
-    for module in (train, reproduce, replay, score, serve, stages, papers, bench):
+    for module in (train, reproduce, replay, score, serve, compare_rewards, stages, papers, bench):
         module.add(commands)
     return root
 

@@ -1,0 +1,1 @@
+"""Small worlds, solved exactly: one file each."""
