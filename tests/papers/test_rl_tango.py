@@ -10,6 +10,7 @@ import torch
 from guerdon import Rollouts
 from guerdon.baselines import grpo
 from guerdon.papers import rl_tango
+from guerdon.train.alternate import turns
 
 NAN = float("nan")
 
@@ -60,13 +61,11 @@ def test_the_verifier() -> None:
     assert state["counts"] == (1.0, 1.0)
 
 
-def test_turns() -> None:
-    turns = rl_tango.alternation(200)
-    assert turns[:41] == ["verifier"] * 40 + ["generator"]
-    assert turns.count("generator") == 200
-    assert turns.count("verifier") == 40 + 66
-    with pytest.raises(ValueError, match="n_g 0"):
-        rl_tango.alternation(3, n_g=0)
+def test_the_verifier_leads_and_then_both_take_turns() -> None:
+    order = turns("generator", "verifier", 200, lead=40)
+    assert order[:41] == ["verifier"] * 40 + ["generator"]
+    assert order.count("generator") == 200
+    assert order.count("verifier") == 40 + 66
 
 
 def test_an_arm_repeats_itself(tmp_path: Path) -> None:

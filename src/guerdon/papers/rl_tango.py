@@ -10,8 +10,8 @@ Where this differs from the paper:
 * how much a verification loses for each unmet rule of format was not published: that is the score stage's business;
 * the weight of the steps falls geometrically over the whole run; its time constant in the paper is not known;
 * a response whose verification cannot be read, or has another number of steps, gets no step rewards;
-* there is one recipe for each role, and `alternation` says whose turn it is; TRL's trainer trains one policy, so that
-  two trainers take turns;
+* there is one recipe for each role; TRL's trainer trains one policy, so that two trainers take turns
+  (`guerdon.train.alternate`, by default three steps of the generator to one of the verifier, which starts 40 ahead);
 * the claim is about two tables, and not about language models.
 """
 
@@ -34,6 +34,7 @@ from guerdon.rollouts import Rollouts
 from guerdon.search import Independent
 from guerdon.shape import Blend
 from guerdon.stages import Score
+from guerdon.train.alternate import turns
 
 PAPER = Paper(
     number=45,
@@ -129,32 +130,6 @@ def verifier_recipe(
     )
 
 
-def alternation(generator_steps: int, n_g: int = 3, n_v: int = 1, warm_up: int = 40) -> list[str]:
-    """Whose turn it is, step by step: first the verifier alone, then both in turns.
-
-    Args:
-        generator_steps: Steps of the generator in all.
-        n_g: Steps of the generator in a turn.
-        n_v: Steps of the verifier in a turn.
-        warm_up: Steps of the verifier before the first turn.
-
-    Raises:
-        ValueError: A number is out of range.
-
-    Example:
-        >>> alternation(4, n_g=3, n_v=1, warm_up=1)
-        ['verifier', 'generator', 'generator', 'generator', 'verifier', 'generator']
-    """
-    if generator_steps < 0 or n_g < 1 or n_v < 0 or warm_up < 0:
-        raise ValueError(f"steps {generator_steps}, n_g {n_g}, n_v {n_v}, warm_up {warm_up}: expected 0 or more, n_g 1")
-    turns = ["verifier"] * warm_up
-    for step in range(generator_steps):
-        if step and step % n_g == 0:
-            turns += ["verifier"] * n_v
-        turns.append("generator")
-    return turns
-
-
 def claim() -> Claim:
     """Solutions of three steps that are right if every step is, and a judge of steps that sees outcomes alone."""
     return Claim(
@@ -211,10 +186,10 @@ def run_arm(arm: dict[str, Any], shared: dict[str, Any], seed: int, folder: Path
     judges = torch.zeros(PROBLEMS * STEPS * OPTIONS, 2, dtype=torch.float64, requires_grad=True)
     generator = recipe(alpha=arm["alpha"], n=shared["n"]).replace(objective=Reinforce("sum"))
     verifier = verifier_recipe(gamma=0.0, balanced=arm.get("balanced", True)).replace(objective=Reinforce("sum"))
-    turns = alternation(shared["steps"], warm_up=shared["warm_up"])
+    order = turns("generator", "verifier", shared["steps"], lead=shared["warm_up"])
     figures: dict[str, float] = {}
     done = 0
-    for number, turn in enumerate(turns):
+    for number, turn in enumerate(order):
         if number == shared["warm_up"]:
             figures["early_recall"] = _recall(judges, right)
         problem = torch.randperm(PROBLEMS, generator=draw)[: shared["prompts"]]
