@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from guerdon.ops._check import expect_choice, expect_shape
+from guerdon.ops._keys import dense_keys
 from guerdon.ops.group import _total
 
 
@@ -125,7 +126,7 @@ def pair_indices(
 
 
 def _first_of_each(pairs: Tensor, key: Tensor) -> Tensor:
-    _, dense = torch.unique(key[pairs[:, 0]], return_inverse=True)
+    _, dense = dense_keys(key[pairs[:, 0]])
     place = torch.arange(len(pairs), device=pairs.device)
     first = torch.full((int(dense.max()) + 1,), len(pairs), device=pairs.device)
     chosen = pairs[first.scatter_reduce(0, dense, place, "amin")]
@@ -157,7 +158,7 @@ def class_weights(label: Tensor, key: Tensor) -> Tensor:
     """
     expect_shape("key", key, tuple(label.shape), "label")
     positive = label.double()
-    ids, dense = torch.unique(key, return_inverse=True)
+    ids, dense = dense_keys(key)
     number = _total(torch.ones_like(positive), dense, len(ids))[dense]
     right = _total(positive, dense, len(ids))[dense]
     same = torch.where(positive > 0, right, number - right)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from guerdon.ops._check import expect_matrix, expect_shape
+from guerdon.ops._keys import dense_keys
 from guerdon.ops.token import shift
 
 START = 0
@@ -161,9 +162,9 @@ def _past(pair: Tensor, span: int) -> Tensor:
 
 def _joined(left: Tensor, right: Tensor) -> Tensor:
     """Dense ids of pairs of ids, in the order of the pairs."""
-    first = torch.unique(left, return_inverse=True)[1]
-    ids, second = torch.unique(right, return_inverse=True)
-    joined: Tensor = torch.unique(first * max(len(ids), 1) + second, return_inverse=True)[1]
+    first = dense_keys(left)[1]
+    ids, second = dense_keys(right)
+    joined: Tensor = dense_keys(first * max(len(ids), 1) + second)[1]
     return joined
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from guerdon.ops._check import as_mask, expect_choice, expect_shape
+from guerdon.ops._keys import dense_keys
 
 HOW = ("mean", "sum", "min", "max", "any", "all", "count")
 
@@ -38,7 +39,7 @@ def _prepare(x: Tensor, key: Tensor, where: Tensor | None) -> tuple[Tensor, Tens
     valid = ~torch.isnan(values)
     if where is not None:
         valid = valid & as_mask("where", where, tuple(x.shape), "x")
-    ids, dense = torch.unique(key, return_inverse=True)
+    ids, dense = dense_keys(key)
     return torch.where(valid, values, torch.zeros_like(values)), valid, dense, len(ids)
 
 
@@ -156,7 +157,7 @@ def reduce(x: Tensor, key: Tensor, how: str, where: Tensor | None = None) -> tup
     """
     expect_choice("how", how, HOW)
     reduced, dense = _reduced(x, key, how, where, None)
-    ids = torch.unique(key)
+    ids, _ = dense_keys(key)
     place = torch.arange(len(key), device=key.device)
     first = torch.full((len(ids),), len(key), device=key.device).scatter_reduce(0, dense, place, "amin")
     order = first.argsort()

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from guerdon.ops import _memory, _whiten
 from guerdon.ops._check import as_mask, expect_choice, expect_shape
+from guerdon.ops._keys import dense_keys
 
 REDUCTIONS = ("token", "sequence", "step", "constant", "class")
 
@@ -84,7 +85,7 @@ def whiten(
     rows = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     if key is not None:
         expect_shape("key", key, (len(x),), "the rows of x")
-        rows = torch.unique(key, return_inverse=True)[1]
+        rows = dense_keys(key)[1]
     keys = int(rows.max()) + 1 if len(rows) else 0
     if _whiten.fits(x):
         return _whiten.whiten(x, mask, rows, keys, eps, center_only, ddof)
@@ -248,7 +249,7 @@ def _class_mean(x: Tensor, mask: Tensor, label: Tensor | None, counts: float | T
     if label is None or counts is not None:
         raise ValueError("how is 'class': expected label, and no counts")
     expect_shape("label", label, (len(x),), "the rows of x")
-    ids, dense = torch.unique(label, return_inverse=True)
+    ids, dense = dense_keys(label)
     total = torch.zeros(len(ids), dtype=x.dtype, device=x.device).index_add(0, dense, masked_sum(x, mask, 1))
     number = torch.zeros(len(ids), dtype=x.dtype, device=x.device).index_add(0, dense, mask.sum(1).to(x.dtype))
     present = number > 0
