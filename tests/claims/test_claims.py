@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from guerdon.claims import Claim, Comparison, Grid, judge, overall, paired_bootstrap, run_claim, verdict
-from guerdon.claims.bootstrap import Interval
+from guerdon.ops.bootstrap import Interval
 
 
 def run_arm(arm: dict[str, Any], shared: dict[str, Any], seed: int, folder: Path) -> dict[str, float]:

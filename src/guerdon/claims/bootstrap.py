@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
+from guerdon.ops.bootstrap import Interval, mean_interval
 
 HOLDS, FAILS, INCONCLUSIVE = "holds", "fails", "inconclusive"
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its bootstrap interval.
-
-    Attributes:
-        mean: The mean over seeds.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-    """
-
-    mean: float
-    low: float
-    high: float
 
 
 def paired_bootstrap(
@@ -39,13 +24,9 @@ def paired_bootstrap(
     Raises:
         ValueError: No differences, or one that is not finite.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+    if not len(differences) or not all(map(math.isfinite, differences)):
         raise ValueError(f"differences are {list(differences)}: expected at least one, all finite")
-    chosen = np.random.default_rng(seed).integers(0, len(values), size=(resamples, len(values)))
-    means = values[chosen].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    return mean_interval(differences, resamples=resamples, level=level, seed=seed)
 
 
 def verdict(interval: Interval, minimum_effect: float) -> str:
