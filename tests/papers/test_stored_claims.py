@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from guerdon import search
 from guerdon.claims.harness import judge
 from guerdon.papers import claim_file, paper_module
 from guerdon.papers.registry import modules
@@ -43,7 +44,7 @@ def test_a_paper_is_whole(slug: str) -> None:
     assert paper.arxiv in module.__doc__
     assert "differs from the paper" in module.__doc__
     assert claim.runner == f"{module.__name__}:run_arm"
-    known = {kind.__name__ for shelf in SHELVES for kind in stages(shelf)}
+    known = {kind.__name__ for shelf in SHELVES for kind in stages(shelf)} | set(search.__all__)
     assert set(paper.stages) <= known
     # A method that is not about rollouts has no recipe.
     if hasattr(module, "recipe"):
