@@ -17,6 +17,8 @@ SUITES = {
     "verify": "Verifying math answers",
     "sandbox": "Programs in the sandbox",
     "stages": "Every stage",
+    "control": "Finite MDPs, rewards and novelty",
+    "likelihood": "Likelihoods of continuations",
 }
 
 
@@ -51,10 +53,22 @@ def claim(result: dict[str, Any], stem: str) -> str:
     return (
         f"## {result['number']:02d} {result['slug']}: {result['verdict']}\n\n"
         f"**The paper:** {result['statement']}\n\n**Measured here:** {result['setting']}\n\n"
-        f"**Tuning:** {result['tuning']}\n\n{compared}\n\nMeans over {result['seeds']} seeds:\n\n{means}\n\n"
+        f"**Tuning:** {result['tuning']}{chosen(result)}\n\n{compared}\n\nMeans over {result['seeds']} seeds:\n\n{means}\n\n"
         f"{picture if (DOCS / 'claims' / f'{stem}.png').is_file() else ''}"
         f"All figures of every seed: [{stem}.json](claims/{stem}.json)."
     )
+
+
+def chosen(result: dict[str, Any]) -> str:
+    """What each arm was tuned to."""
+    if "grid" not in result:
+        return ""
+    grid = result["grid"]
+    values = ", ".join(f"{value:g}" for value in grid["values"])
+    taken = ", ".join(
+        f"{entry['tuning']['chosen']:g} ({arm})" for arm, entry in result["arms"].items() if "tuning" in entry
+    )
+    return f". Of {grid['setting']} {values} was taken: {taken}"
 
 
 def benchmarks() -> str:

@@ -184,6 +184,14 @@ def test_potential_shaping_of_nodes_is_no_distance_and_a_bonus_is() -> None:
     assert rollouts_starc(given, "outcome", "bonus", gamma=0.9, resamples=5).distance > 0.1
 
 
+def test_rounding_of_large_rewards_is_no_direction() -> None:
+    rollouts = tree(np.random.default_rng(0)).with_columns(flat=[1e9 / 3] * 240)
+    assert rollouts_starc(rollouts, "outcome", "flat", resamples=5).distance == pytest.approx(1)
+    assert rollouts_starc(rollouts, "flat", "flat", resamples=5).noise_floor == 0
+    lab = Lab()
+    assert lab.distance(lab.first, 1e9 / 3 + 0 * lab.first, k=3).distance == pytest.approx(1)
+
+
 def test_noise_floor_falls_with_more_responses() -> None:
     def floor(repeats: int) -> float:
         base = tree(np.random.default_rng(0), groups=20)

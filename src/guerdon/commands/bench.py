@@ -8,7 +8,7 @@ import importlib
 import json
 from typing import Any
 
-SUITES = {name: f"guerdon.bench.{name}" for name in ("ops", "ray", "sandbox", "stages", "trainer", "verify")}
+SUITES = {name: f"guerdon.bench.{name}" for name in ("control", "ops", "ray", "sandbox", "stages", "trainer", "verify")}
 
 
 def add(commands: Any) -> None:

@@ -142,11 +142,12 @@ def _canonical(
         # The same seed for both: what noise the values have is then shared, as the draws are.
         generator = np.random.default_rng(seed)
         here = _row("value_fn", value_fn(reward, states, generator), count)
-        total = np.zeros(count)
+        total, largest = np.zeros(count), 0.0
         for reached in following:
-            total += _row("the reward", reward(states, actions, reached), count)
+            paid = _row("the reward", reward(states, actions, reached), count)
+            total, largest = total + paid, max(largest, float(np.abs(paid).max()))
             total += gamma * _row("value_fn", value_fn(reward, reached, generator), count)
-        found.append(total / k - here)
+        found.append(_without_rounding(total / k - here, largest))
     return found
 
 
@@ -208,12 +209,13 @@ def rollouts_starc(
     halves = [step_advantages(rewards[0], there, key, gamma, there & part) for part in (half, ~half)]
     # A state that only one half has seen has no second value to compare.
     both = there & ~torch.isnan(halves[0]) & ~torch.isnan(halves[1])
-    parts = [_flat(form, both) for form in halves]
+    parts = [_without_rounding(_flat(form, both), float(rewards[0].abs().max())) for form in halves]
     floor = _distance(parts[0], parts[1], n, m) if both.any() else float("nan")
     groups = rollouts.group[:, None].expand_as(there)[there].numpy()
     if len(np.unique(groups)) == 1:
         groups = torch.arange(len(rollouts))[:, None].expand_as(there)[there].numpy()
-    flat = [_flat(form, there) for form in (one, two)]
+    sizes = [float(reward.abs().max()) for reward in rewards]
+    flat = [_without_rounding(_flat(form, there), size) for form, size in zip((one, two), sizes, strict=True)]
     low, high = _interval(flat[0], flat[1], groups, n, m, resamples, np.random.default_rng([seed, 1]))
     return SampledDistance(_distance(flat[0], flat[1], n, m), floor, low, high, len(flat[0]))
 
@@ -349,8 +351,13 @@ def _distance(first: Array, second: Array, n: float, m: float) -> float:
     forms = []
     for form in (first, second):
         length = _mean_norm(form, n)
-        forms.append(form / length if length > TRIVIAL else form * 0)
+        forms.append(form / length if length > 0 else form)
     return _mean_norm(forms[0] - forms[1], m)
+
+
+def _without_rounding(form: Array, largest: float) -> Array:
+    """A canonical form, or 0 if it is nothing but the rounding of rewards of that size: it has no direction."""
+    return form * 0 if np.abs(form).max(initial=0.0) < TRIVIAL * (1 + largest) else form
 
 
 def _interval(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from guerdon.control.finite_mdp import FiniteMDP
-from guerdon.control.formalisms.reward_machine import RewardMachine
+
+if TYPE_CHECKING:
+    from guerdon.control.formalisms.reward_machine import RewardMachine
 
 FIRST, SECOND, END = 0, 1, 2
 SUCCESS = 3
@@ -30,6 +34,9 @@ def xor_machine(gamma: float = 0.5) -> RewardMachine:
     Args:
         gamma: Discount in [0, 1).
     """
+    # The formalisms' own witnesses are built on this world.
+    from guerdon.control.formalisms.reward_machine import RewardMachine
+
     moves = np.zeros((4, 3, 2, 3), dtype=np.int64)
     moves[0, :, 0], moves[0, :, 1] = 1, 2
     moves[1:] = SUCCESS
