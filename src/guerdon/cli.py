@@ -1,4 +1,4 @@
-"""The command line: `guerdon train | reproduce | replay | score | serve | compare-rewards | stages | papers | bench`."""
+"""The command line: `guerdon train | reproduce | replay | score | serve | compare-rewards | ...`; see `parser`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from guerdon import __version__
-from guerdon.commands import bench, compare_rewards, papers, replay, reproduce, score, serve, stages, train
+from guerdon.commands import bench, compare_rewards, formalisms, papers, replay, reproduce, score, serve, stages, train
 
 MISUSE, FAILURE = 2, 1
 EXAMPLES = """examples:
@@ -57,7 +57,7 @@ def parser() -> Parser:
     root.add_argument("--version", action="version", version=f"guerdon {__version__}")
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = root.add_subparsers(dest="command", metavar="command", required=True, parser_class=Parser)
-    for module in (train, reproduce, replay, score, serve, compare_rewards, stages, papers, bench):
+    for module in (train, reproduce, replay, score, serve, compare_rewards, formalisms, stages, papers, bench):
         module.add(commands)
     return root
 
