@@ -53,7 +53,8 @@ def claim(result: dict[str, Any], stem: str) -> str:
     return (
         f"## {result['number']:02d} {result['slug']}: {result['verdict']}\n\n"
         f"**The paper:** {result['statement']}\n\n**Measured here:** {result['setting']}\n\n"
-        f"**Tuning:** {result['tuning']}{chosen(result)}\n\n{compared}\n\nMeans over {result['seeds']} seeds:\n\n{means}\n\n"
+        f"**Tuning:** {result['tuning']}{chosen(result)}\n\n"
+        f"{compared}\n\nMeans over {result['seeds']} seeds:\n\n{means}\n\n"
         f"{picture if (DOCS / 'claims' / f'{stem}.png').is_file() else ''}"
         f"All figures of every seed: [{stem}.json](claims/{stem}.json)."
     )

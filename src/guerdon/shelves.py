@@ -16,6 +16,7 @@ SHELVES = {
         "guerdon.score.verify.format",
         "guerdon.score.models.process",
         "guerdon.score.models.confidence",
+        "guerdon.score.models.dimensions",
         "guerdon.score.models.feature_scorer",
         "guerdon.score.composite",
         "guerdon.score.router",

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from guerdon import Rollouts
-from guerdon.evaluation import JudgedResponses, Report, compare, evaluate, read_responses
+from guerdon.evaluation import JudgedResponses, Report, compare, evaluate, from_rows, read_responses
+from guerdon.evaluation.stored import from_rewardmath_problems
 
 NAN = math.nan
 ROWS: list[dict[str, Any]] = [
@@ -177,6 +178,15 @@ def test_a_model_of_steps() -> None:
     assert report.to_json()["parts"]["first_error"]["f1"]["mean"] == 1.0
 
 
+def test_models_may_give_tensors() -> None:
+    data = JudgedResponses(problem=torch.tensor([0, 0]), prompts=("p", "p"), responses=("a", "b"))
+    outcome = data.scored_by(type("One", (), {"score": lambda self, prompts, responses: torch.tensor([1.0, 2.0])})())
+    assert outcome.overall().tolist() == [1.0, 2.0]
+    process = data.scored_by(type("Two", (), {"score": lambda self, prompts, responses: torch.ones(2, 3)})())
+    assert process.score is None
+    assert process.overall("sum").tolist() == [3.0, 3.0]
+
+
 def test_a_model_that_gives_too_few_scores() -> None:
     class Short:
         def score(self, prompts: Sequence[str], responses: Sequence[Any]) -> list[float]:
@@ -267,3 +277,40 @@ def test_models_side_by_side() -> None:
     lines = compare(reports).splitlines()
     assert lines[1].split() == ["one", "score", "100.00", "100.00", "100.00", "-"]
     assert lines[2].split() == ["two", "score", "50.00", "75.00", "50.00", "-"]
+
+
+def test_the_benchmark_itself(real_data: Path) -> None:
+    data = read_responses(real_data / "rewardmath" / "RewardMATH_direct.json")
+    assert len(data) == 20
+    assert data.right.tolist() == ([1.0] + [0.0] * 9) * 2
+    assert data.problem.tolist() == [0] * 10 + [1] * 10
+    assert all(isinstance(steps, tuple) and steps for steps in data.responses)
+    assert data.prompts[0] == "$441+2(21)(19)+361=x$. Solve for $x$."
+    report = evaluate(Lists(), data, resamples=20, edits={}).to_json()["parts"]["benchmark"]
+    assert report["guess"] == pytest.approx(0.1)
+    assert report["prod"]["n"] == 2
+    with pytest.raises(ValueError, match="'solution_type' in row 0 is 'best'"):
+        from_rewardmath_problems([{"solution_type": "best"}])
+
+
+def test_a_real_reward_model(real_data: Path) -> None:
+    """Scores of a 72B reward model for 8 responses to each of 100 problems, against plain loops."""
+    lines = (real_data / "math_cot_100" / "math_cot_100.jsonl").read_text().splitlines()
+    problems = [json.loads(line) for line in lines]
+    rows = [
+        {"problem": item["idx"], "response": text, "right": right, "score": score[0]}
+        for item in problems
+        for text, right, score in zip(item["code"], item["score"], item["pred_score"], strict=True)
+    ]
+    found = evaluate(from_rows(rows), resamples=50).to_json()["parts"]
+    best = [item["score"][max(range(8), key=lambda i: item["pred_score"][i][0])] for item in problems]
+    assert found["optimisation"]["gold"][0]["mean"] == pytest.approx(sum(row["right"] for row in rows) / 800)
+    assert found["optimisation"]["gold"][-1]["mean"] == pytest.approx(sum(best) / 100, abs=0.01)
+    won = lost = 0
+    for item in problems:
+        scores = list(zip([score[0] for score in item["pred_score"]], item["score"], strict=True))
+        pairs = [(one > other) for one, right in scores for other, wrong in scores if right and not wrong]
+        won, lost = won + sum(pairs), lost + len(pairs) - sum(pairs)
+    assert found["pairs"]["pairs"] == won + lost == 128
+    assert found["pairs"]["over_pairs"] == pytest.approx(won / (won + lost))
+    assert found["benchmark"]["score"]["n"] == 10

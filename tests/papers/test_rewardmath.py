@@ -89,3 +89,9 @@ def test_more_leaked_style_makes_a_model_that_is_fooled() -> None:
     # Judged by pairs with the leak, the fooled model is the better one.
     assert at_pairs[1] > at_pairs[0]
     assert at_nine[0] > at_nine[1]
+
+
+def test_an_unreadable_judge_gives_the_lowest_rating() -> None:
+    assert rewardmath.direct_rating("Rating: 2 ... Rating: 9/10") == 9
+    for reply in ("", "Rating: none", "Rating: 11"):
+        assert rewardmath.direct_rating(reply) == 1

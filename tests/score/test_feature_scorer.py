@@ -79,6 +79,13 @@ def test_the_mean_needs_no_preferences() -> None:
     assert len(FeatureScores(Reviews().scorer)(rollouts([]))) == 0
 
 
+def test_it_is_a_reward_model_too() -> None:
+    stage = FeatureScores(Reviews().scorer)
+    responses = ["The battery is great.", "The battery is bad."]
+    found = stage.score(["The battery is good.\nGreat battery."] * 2, responses)
+    assert found.tolist() == stage(rollouts(responses)).outcome.tolist()
+
+
 def test_a_trained_reward() -> None:
     scorer = Reviews().scorer
     reward = FeatureReward(scorer.names, hidden=4, seed=1)

@@ -111,6 +111,11 @@ def test_opinions_of_texts(text: str, expected: set[Opinion]) -> None:
     assert LEXICON.opinions(text) == expected
 
 
+def test_a_scorer_looks_the_same_in_every_process() -> None:
+    shown = "<Lexicon: battery, screen, sound; 2 positive, 2 negative words>"
+    assert repr(LexiconScorer(LEXICON)) == f"LexiconScorer(lexicon={shown}, budget=40)"
+
+
 def test_a_scorer_of_texts() -> None:
     scorer = LexiconScorer(LEXICON, budget=8)
     texts = ["The battery is good. The screen is bad.", "Great battery!", "The display is poor"]

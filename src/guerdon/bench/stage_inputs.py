@@ -93,6 +93,11 @@ def _columns(rows: int, right: Tensor, length: Tensor, draw: torch.Generator) ->
         "answer_spread": [row[2] for row in shares],
         "start": [row[0] for row in shares],
         "references": shares,
+        "team": [str(row % 2) for row in range(rows)],
+        "dimension/confidence": [row[0] for row in shares],
+        "dimension/relevance": [row[1] for row in shares],
+        "dimension/coherence": [row[2] for row in shares],
+        "dimension/complete": (chances < 0.9).tolist(),
     }
 
 
@@ -129,5 +134,6 @@ class Fields:
         if name == "advantages":
             return 4 * rows * tokens
         shelf, _, entry = name.partition("/")
-        value = getattr(self.rollouts, shelf)[entry] if entry else getattr(self.rollouts, name, None)
+        extra = entry and shelf in ("tokens", "steps")
+        value = getattr(self.rollouts, shelf)[entry] if extra else getattr(self.rollouts, name, None)
         return value.numel() * value.element_size() if isinstance(value, Tensor) else 4 * rows

@@ -82,7 +82,7 @@ class OptimisationReport:
         second = axis.twinx()
         second.plot(self.kl, self.proxy, ls="--", color="C1", label="proxy")
         second.set_ylabel("proxy", fontsize=8)
-        axis.legend(fontsize=7, loc="lower right")
+        axis.legend(fontsize=7, loc="best")
         second.legend(fontsize=7, loc="upper left")
 
 

@@ -25,7 +25,8 @@ class Scorer(Protocol):
         """Score responses, texts or lists of steps.
 
         Returns:
-            A value with `outcome` (B,) and/or `process` (B, S), or a list of B numbers or lists of numbers of steps.
+            A value with `outcome` (B,) and/or `process` (B, S), or a tensor (B,) or (B, S), or a list of B numbers or
+            lists of numbers of steps.
         """
         ...
 
@@ -160,6 +161,8 @@ def _read(found: Any, size: int) -> tuple[Tensor | None, Tensor | None]:
     """(outcome, process) of what a model gave."""
     if hasattr(found, "outcome") or hasattr(found, "process"):
         outcome, process = getattr(found, "outcome", None), getattr(found, "process", None)
+    elif isinstance(found, Tensor):
+        outcome, process = (found, None) if found.ndim == 1 else (None, found)
     else:
         rows = list(found)
         nested = bool(rows) and all(isinstance(row, Sequence | Tensor) and not isinstance(row, str) for row in rows)

@@ -28,7 +28,8 @@ def read_responses(path: str | os.PathLike[str], features: Sequence[str] = ()) -
     Formats: `.jsonl`, `.json` (a list of rows) or `.parquet`, one row a response with some of the columns `problem`
     (or `prompt_id`, or `prompt`), `right` (bool, 0 or 1), `score` (a number), `process` (a list of numbers, one a
     step), `gold`, `first_error` (-1 = none), `prompt`, `response` (a text) or `steps` (a list of texts), `length`;
-    result files of RewardMATH; problems of ProcessBench. Null is NaN: not known, not scored.
+    RewardMATH's problems and result files; ProcessBench's
+    problems. Null is NaN: not known, not scored.
 
     Args:
         path: The file.
@@ -44,6 +45,8 @@ def read_responses(path: str | os.PathLike[str], features: Sequence[str] = ()) -
     first = rows[0]
     if "solution_reference" in first and isinstance(first.get("score"), list):
         return from_rewardmath(rows)
+    if "eval_solution" in first and "solution_type" in first:
+        return from_rewardmath_problems(rows)
     if "final_answer_correct" in first and "label" in first:
         return from_processbench(rows)
     return from_rows(rows, features)
@@ -179,6 +182,28 @@ def from_rewardmath(rows: Sequence[Row]) -> JudgedResponses:
         process=step_table(scores) if stepwise else None,
         ordinal="chosen_position" in rows[0],
         features={"steps": torch.tensor([float(len(row)) for row in scores])} if stepwise else {},
+    )
+
+
+def from_rewardmath_problems(rows: Sequence[Row]) -> JudgedResponses:
+    """Rows of RewardMATH itself: one a solution, `solution_type` "chosen" or "rejected", the steps in `eval_solution`.
+
+    A solution's score is read from the column `score`, where it is there.
+
+    Raises:
+        ValueError: Another type of solution.
+    """
+    for index, row in enumerate(rows):
+        if row["solution_type"] not in ("chosen", "rejected"):
+            raise ValueError(f"'solution_type' in row {index} is {row['solution_type']!r}: expected chosen or rejected")
+    responses = tuple(tuple(str(step) for step in row["eval_solution"]) for row in rows)
+    return JudgedResponses(
+        problem=keys([str(row.get("problem_id", row["problem"])) for row in rows]),
+        right=torch.tensor([float(row["solution_type"] == "chosen") for row in rows], dtype=torch.float64),
+        score=_numbers(rows, "score") if _has(rows, "score") else None,
+        features={"steps": torch.tensor([float(len(steps)) for steps in responses], dtype=torch.float64)},
+        prompts=tuple(str(row["problem"]) for row in rows),
+        responses=responses,
     )
 
 

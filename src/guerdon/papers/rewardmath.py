@@ -99,6 +99,23 @@ def recipe(
     )
 
 
+def direct_rating(reply: str) -> int:
+    """The rating of a judge that was asked for an integer from 1 to 10 after "Rating:"; 1 where none can be read.
+
+    The stage `guerdon.score.judge.Judge` leaves such a response unscored; the benchmark gives it the lowest rating.
+
+    Example:
+        >>> direct_rating("Rating: 3 at first. In the end, Rating: 8"), direct_rating("very good")
+        (8, 1)
+    """
+    from guerdon.score.judge.parse import UnreadableReplyError, rating
+
+    try:
+        return rating(reply)
+    except UnreadableReplyError:
+        return 1
+
+
 def claim() -> Claim:
     """Which benchmark predicts what optimisation against a reward model gains?"""
     return Claim(

@@ -3,10 +3,12 @@
 from guerdon.shape.blend import Blend, combine
 from guerdon.shape.chain import Chain, chain
 from guerdon.shape.delta import Delta, RefineProcess, delta, refine_process
+from guerdon.shape.dimension_reward import DimensionReward, dimension_reward
 from guerdon.shape.elementwise import Clip, Scale, clip, scale
 from guerdon.shape.entity_aware import EntityAware, entity_aware_rewards
 from guerdon.shape.gate import Gate, GatedTurns, gate, gated_sum, turn_rewards
 from guerdon.shape.learnability import Learnability, learnability_reward
+from guerdon.shape.learned_blend import LearnedBlend, blend_gradient
 from guerdon.shape.length_penalty import (
     LengthPenalty,
     correctness_ratio,
@@ -27,6 +29,7 @@ from guerdon.shape.noise import (
     patterns_if_wrong,
 )
 from guerdon.shape.outcome_shift import OutcomeShift, renorm
+from guerdon.shape.potential import Potential, shaping
 from guerdon.shape.prefer_direct import PreferDirect, adaptive_group_scores
 from guerdon.shape.preference import (
     LogSigmoidCentred,
@@ -47,13 +50,15 @@ from guerdon.shape.thought_rewards import (
 from guerdon.shape.trust import TrustRewards, TrustWeighted, trust_rewards, trust_weight
 
 __all__ = [
-    "Blend", "CalibrateWithPatterns", "Chain", "Clip", "Delta", "EntityAware", "Gate", "GatedTurns", "Learnability",
-    "LengthPenalty", "LogBoost", "LogSigmoidCentred", "NoisyReward", "OutcomeShift", "PatternsIfWrong", "PreferDirect",
-    "PreferenceAsReward", "RefineProcess", "ReshapeNegatives", "Running", "RunningReward", "Scale", "Squash",
-    "ThoughtRewards", "TrustRewards", "TrustWeighted", "adaptive_group_scores", "adaptive_scale", "calibrate_with_rpr",
-    "chain", "clip", "combine", "combine_lsc", "correctness_ratio", "delta", "entity_aware_rewards", "flip_rewards",
-    "gate", "gated_sum", "good_probability", "group_length_penalty", "grpo_lambda_rewards", "labels_from_matching",
-    "labels_from_reflections", "learnability_reward", "length_penalised", "length_penalty_reward", "length_reward",
-    "log_boost", "lsc", "par", "patterns_if_wrong", "refine_process", "renorm", "reshape_negatives", "scale", "squash",
-    "thought_rewards", "top_lambda_groups", "trust_rewards", "trust_weight", "turn_rewards",
+    "Blend", "CalibrateWithPatterns", "Chain", "Clip", "Delta", "DimensionReward", "EntityAware", "Gate",
+    "GatedTurns", "Learnability", "LearnedBlend", "LengthPenalty", "LogBoost", "LogSigmoidCentred", "NoisyReward",
+    "OutcomeShift", "PatternsIfWrong", "Potential", "PreferDirect", "PreferenceAsReward", "RefineProcess",
+    "ReshapeNegatives", "Running", "RunningReward", "Scale", "Squash", "ThoughtRewards", "TrustRewards",
+    "TrustWeighted", "adaptive_group_scores", "adaptive_scale", "blend_gradient", "calibrate_with_rpr", "chain",
+    "clip", "combine", "combine_lsc", "correctness_ratio", "delta", "dimension_reward", "entity_aware_rewards",
+    "flip_rewards", "gate", "gated_sum", "good_probability", "group_length_penalty", "grpo_lambda_rewards",
+    "labels_from_matching", "labels_from_reflections", "learnability_reward", "length_penalised",
+    "length_penalty_reward", "length_reward", "log_boost", "lsc", "par", "patterns_if_wrong", "refine_process",
+    "renorm", "reshape_negatives", "scale", "shaping", "squash", "thought_rewards", "top_lambda_groups",
+    "trust_rewards", "trust_weight", "turn_rewards",
 ]  # fmt: skip

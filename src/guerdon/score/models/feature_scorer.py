@@ -134,6 +134,10 @@ class FeatureScores:
             value[known] = features[known].mean(1) if self.reward is None else self.reward(features[known]).float()
         return value
 
+    def score(self, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
+        """(B,) rewards of responses to prompts that hold the source texts, one a line: the face of a reward model."""
+        return self.rewards(self.features([prompt.splitlines() for prompt in prompts], responses))
+
     def __call__(self, rollouts: Rollouts) -> Rollouts:
         """Return the rollouts with outcome and features; equal responses to equal sources are measured once."""
         sources = [(source,) if isinstance(source, str) else tuple(source) for source in rollouts.column(self.source)]

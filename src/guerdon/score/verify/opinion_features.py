@@ -129,7 +129,7 @@ def _expect_opinion(opinion: Opinion) -> None:
         raise ValueError(f"the polarity of {opinion!r} is {opinion[1]!r}: expected -1 or 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lexicon:
     """Words for aspects and opinions, in lower case.
 
@@ -146,6 +146,11 @@ class Lexicon:
     negative: frozenset[str]
     negations: frozenset[str] = frozenset(("not", "no", "never", "isn't", "don't", "doesn't", "hardly", "without"))
     reach: int = 3
+
+    def __repr__(self) -> str:
+        # Sets have no fixed order, and a recipe that is printed has to look the same in every process.
+        words = f"{len(self.positive)} positive, {len(self.negative)} negative words"
+        return f"<Lexicon: {', '.join(sorted(set(self.aspects.values())))}; {words}>"
 
     def sentences(self, text: str) -> list[tuple[set[str], set[Opinion]]]:
         """The aspects and opinions of each sentence.
@@ -197,7 +202,7 @@ class LexiconScorer:
 
     lexicon: Lexicon
     budget: int = 40
-    names: tuple[str, ...] = field(default=FEATURE_NAMES, init=False)
+    names: tuple[str, ...] = field(default=FEATURE_NAMES, init=False, repr=False)
 
     def __call__(self, reviews: Sequence[str], summary: str) -> Tensor:
         """(7,) float32 features; see `opinion_features`."""
