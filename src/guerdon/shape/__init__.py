@@ -7,6 +7,7 @@ from guerdon.shape.dimension_reward import DimensionReward, dimension_reward
 from guerdon.shape.elementwise import Clip, Scale, clip, scale
 from guerdon.shape.entity_aware import EntityAware, entity_aware_rewards
 from guerdon.shape.gate import Gate, GatedTurns, gate, gated_sum, turn_rewards
+from guerdon.shape.geometric_and import GeometricAnd, distance_shape, krc, signed_distance_shape
 from guerdon.shape.learnability import Learnability, learnability_reward
 from guerdon.shape.learned_blend import LearnedBlend, blend_gradient
 from guerdon.shape.length_penalty import (
@@ -40,6 +41,7 @@ from guerdon.shape.preference import (
     par,
 )
 from guerdon.shape.running import Running, RunningReward
+from guerdon.shape.team_spirit import TeamSpirit, distribute_team
 from guerdon.shape.thought_rewards import (
     ThoughtRewards,
     adaptive_scale,
@@ -51,14 +53,15 @@ from guerdon.shape.trust import TrustRewards, TrustWeighted, trust_rewards, trus
 
 __all__ = [
     "Blend", "CalibrateWithPatterns", "Chain", "Clip", "Delta", "DimensionReward", "EntityAware", "Gate",
-    "GatedTurns", "Learnability", "LearnedBlend", "LengthPenalty", "LogBoost", "LogSigmoidCentred", "NoisyReward",
-    "OutcomeShift", "PatternsIfWrong", "Potential", "PreferDirect", "PreferenceAsReward", "RefineProcess",
-    "ReshapeNegatives", "Running", "RunningReward", "Scale", "Squash", "ThoughtRewards", "TrustRewards",
-    "TrustWeighted", "adaptive_group_scores", "adaptive_scale", "blend_gradient", "calibrate_with_rpr", "chain",
-    "clip", "combine", "combine_lsc", "correctness_ratio", "delta", "dimension_reward", "entity_aware_rewards",
-    "flip_rewards", "gate", "gated_sum", "good_probability", "group_length_penalty", "grpo_lambda_rewards",
-    "labels_from_matching", "labels_from_reflections", "learnability_reward", "length_penalised",
-    "length_penalty_reward", "length_reward", "log_boost", "lsc", "par", "patterns_if_wrong", "refine_process",
-    "renorm", "reshape_negatives", "scale", "shaping", "squash", "thought_rewards", "top_lambda_groups",
-    "trust_rewards", "trust_weight", "turn_rewards",
+    "GatedTurns", "GeometricAnd", "Learnability", "LearnedBlend", "LengthPenalty", "LogBoost", "LogSigmoidCentred",
+    "NoisyReward", "OutcomeShift", "PatternsIfWrong", "Potential", "PreferDirect", "PreferenceAsReward",
+    "RefineProcess", "ReshapeNegatives", "Running", "RunningReward", "Scale", "Squash", "TeamSpirit",
+    "ThoughtRewards", "TrustRewards", "TrustWeighted", "adaptive_group_scores", "adaptive_scale", "blend_gradient",
+    "calibrate_with_rpr", "chain", "clip", "combine", "combine_lsc", "correctness_ratio", "delta",
+    "dimension_reward", "distance_shape", "distribute_team", "entity_aware_rewards", "flip_rewards", "gate",
+    "gated_sum", "good_probability", "group_length_penalty", "grpo_lambda_rewards", "krc", "labels_from_matching",
+    "labels_from_reflections", "learnability_reward", "length_penalised", "length_penalty_reward", "length_reward",
+    "log_boost", "lsc", "par", "patterns_if_wrong", "refine_process", "renorm", "reshape_negatives", "scale",
+    "shaping", "signed_distance_shape", "squash", "thought_rewards", "top_lambda_groups", "trust_rewards",
+    "trust_weight", "turn_rewards",
 ]  # fmt: skip
