@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from guerdon import __version__
-from guerdon.commands import bench, compare_rewards, formalisms, papers, replay, reproduce, score, serve, stages, train
+from guerdon.commands import (
+    bench,
+    compare_rewards,
+    design_reward,
+    formalisms,
+    papers,
+    replay,
+    reproduce,
+    reward,
+    score,
+    serve,
+    stages,
+    train,
+)
 
 MISUSE, FAILURE = 2, 1
 EXAMPLES = """examples:
@@ -57,7 +70,10 @@ def parser() -> Parser:
     root.add_argument("--version", action="version", version=f"guerdon {__version__}")
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = root.add_subparsers(dest="command", metavar="command", required=True, parser_class=Parser)
-    for module in (train, reproduce, replay, score, serve, compare_rewards, formalisms, stages, papers, bench):
+    training = (train, reproduce, replay, reward)
+    scoring = (score, serve)
+    theory = (compare_rewards, design_reward, formalisms)
+    for module in (*training, *scoring, *theory, stages, papers, bench):
         module.add(commands)
     return root
 

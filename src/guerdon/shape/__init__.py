@@ -2,6 +2,7 @@
 
 from guerdon.shape.blend import Blend, combine
 from guerdon.shape.chain import Chain, chain
+from guerdon.shape.count_bonus import CountDecay, VisitCounter, count_bonus, count_decay, mixed_reward, occurrences
 from guerdon.shape.delta import Delta, RefineProcess, delta, refine_process
 from guerdon.shape.dimension_reward import DimensionReward, dimension_reward
 from guerdon.shape.elementwise import Clip, Scale, clip, scale
@@ -52,16 +53,17 @@ from guerdon.shape.thought_rewards import (
 from guerdon.shape.trust import TrustRewards, TrustWeighted, trust_rewards, trust_weight
 
 __all__ = [
-    "Blend", "CalibrateWithPatterns", "Chain", "Clip", "Delta", "DimensionReward", "EntityAware", "Gate",
-    "GatedTurns", "GeometricAnd", "Learnability", "LearnedBlend", "LengthPenalty", "LogBoost", "LogSigmoidCentred",
-    "NoisyReward", "OutcomeShift", "PatternsIfWrong", "Potential", "PreferDirect", "PreferenceAsReward",
-    "RefineProcess", "ReshapeNegatives", "Running", "RunningReward", "Scale", "Squash", "TeamSpirit",
-    "ThoughtRewards", "TrustRewards", "TrustWeighted", "adaptive_group_scores", "adaptive_scale", "blend_gradient",
-    "calibrate_with_rpr", "chain", "clip", "combine", "combine_lsc", "correctness_ratio", "delta",
-    "dimension_reward", "distance_shape", "distribute_team", "entity_aware_rewards", "flip_rewards", "gate",
-    "gated_sum", "good_probability", "group_length_penalty", "grpo_lambda_rewards", "krc", "labels_from_matching",
-    "labels_from_reflections", "learnability_reward", "length_penalised", "length_penalty_reward", "length_reward",
-    "log_boost", "lsc", "par", "patterns_if_wrong", "refine_process", "renorm", "reshape_negatives", "scale",
-    "shaping", "signed_distance_shape", "squash", "thought_rewards", "top_lambda_groups", "trust_rewards",
+    "Blend", "CalibrateWithPatterns", "Chain", "Clip", "CountDecay", "Delta", "DimensionReward", "EntityAware",
+    "Gate", "GatedTurns", "GeometricAnd", "Learnability", "LearnedBlend", "LengthPenalty", "LogBoost",
+    "LogSigmoidCentred", "NoisyReward", "OutcomeShift", "PatternsIfWrong", "Potential", "PreferDirect",
+    "PreferenceAsReward", "RefineProcess", "ReshapeNegatives", "Running", "RunningReward", "Scale", "Squash",
+    "TeamSpirit", "ThoughtRewards", "TrustRewards", "TrustWeighted", "VisitCounter", "adaptive_group_scores",
+    "adaptive_scale", "blend_gradient", "calibrate_with_rpr", "chain", "clip", "combine", "combine_lsc",
+    "correctness_ratio", "count_bonus", "count_decay", "delta", "dimension_reward", "distance_shape",
+    "distribute_team", "entity_aware_rewards", "flip_rewards", "gate", "gated_sum", "good_probability",
+    "group_length_penalty", "grpo_lambda_rewards", "krc", "labels_from_matching", "labels_from_reflections",
+    "learnability_reward", "length_penalised", "length_penalty_reward", "length_reward", "log_boost", "lsc",
+    "mixed_reward", "occurrences", "par", "patterns_if_wrong", "refine_process", "renorm", "reshape_negatives",
+    "scale", "shaping", "signed_distance_shape", "squash", "thought_rewards", "top_lambda_groups", "trust_rewards",
     "trust_weight", "turn_rewards",
 ]  # fmt: skip

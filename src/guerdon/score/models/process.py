@@ -104,13 +104,25 @@ def step_inputs(
         delimiter: Text that ends a step.
         cap: Only so many steps of a response are taken.
     """
+    pieces = []
+    for prompt, response in zip(prompts, responses, strict=True):
+        spans = split_steps(response, delimiter)[:cap]
+        pieces.append([prompt, *(response[start:end] for start, end in spans)])
+    return piece_inputs(tokenizer, pieces)
+
+
+def piece_inputs(tokenizer: Any, pieces: Sequence[Sequence[str]]) -> StepInputs:
+    """Tokenize prompts and steps that are already apart, piece by piece.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        pieces: For each row its prompt, and then its steps.
+    """
     rows: list[list[int]] = []
     ends: list[tuple[int, int, int, int]] = []
-    for number, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        spans = split_steps(response, delimiter)[:cap]
-        pieces = [prompt, *(response[start:end] for start, end in spans)]
+    for number, texts in enumerate(pieces):
         tokens: list[int] = []
-        for index, ids in enumerate(tokenizer(pieces, add_special_tokens=False)["input_ids"]):
+        for index, ids in enumerate(tokenizer(list(texts), add_special_tokens=False)["input_ids"]):
             tokens += ids
             if index and tokens:
                 ends.append((number, len(tokens) - 1, index - 1, len(ids)))
