@@ -130,3 +130,17 @@ def test_the_network_leaves_out_what_has_no_return() -> None:
     )
     with pytest.raises(ValueError, match="clip"):
         SelfRewardNet(2, 2, clip=0.0)
+
+
+def test_steps_without_a_score_leave_loss_and_gradient_finite() -> None:
+    from guerdon.control.explors import meta_loss
+
+    rewards = torch.tensor([[1.0, 0.5], [float("nan"), 1.0], [2.0, float("nan")]], requires_grad=True)
+    policies = torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
+    loss = meta_loss(rewards, torch.tensor([0, 0, 0]), torch.tensor([1.0, 1.0, float("nan")]), policies)
+    assert float(loss) == pytest.approx(-0.5 * (1.0 - 0.75))
+    loss.backward()
+    assert rewards.grad is not None
+    assert rewards.grad.flatten().tolist() == pytest.approx([-0.25, 0.25, 0.0, 0.0, 0.0, 0.0])
+    silent = meta_loss(rewards, torch.tensor([0, 0, 0]), torch.full((3,), float("nan")), policies)
+    assert float(silent) == 0.0

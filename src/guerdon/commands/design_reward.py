@@ -1,4 +1,4 @@
-"""`guerdon design-reward`: a dense reward, nonzero in few states, with the same optimal policies as a sparse one."""
+"""`guerdon design-reward`: a dense reward, nonzero in few states, with optimal policies of a sparse one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def add(commands: Any) -> None:
         "design-reward",
         help="a reward in few states that is easy to learn from and keeps what is optimal",
         description="Solves a linear program for the reward of a finite MDP that tells a learner who looks a few "
-        "steps ahead the most, is nonzero in at most BUDGET states, and keeps every optimal policy with its margin. "
+        "steps ahead the most, is nonzero in at most BUDGET states, and whose optimal policies are optimal for the "
+        "original, with its margin. "
         "Prints the reward and the certificate of invariance, which is computed anew from the result.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -162,7 +163,8 @@ def about(result: dict[str, Any]) -> str:
     return (
         f"informativeness {result['informativeness']:.6f}, of the original {before:.6f}"
         f" (0 is the best; horizons {horizons}, discount {result['gamma']:g})\n"
-        f"certificate: same optimal policies: {kept}; largest violation of a margin {result['violation']:.2e}"
+        f"certificate: what is optimal for it is optimal for the original: {kept}; "
+        f"largest violation of a margin {result['violation']:.2e}"
     )
 
 

@@ -1,9 +1,10 @@
 """Rewards that a teacher designs: dense enough to learn from, few enough to explain, and with the same optimum.
 
-Given an MDP and the reward that counts, a linear program finds another reward, nonzero in few states only, that keeps
-every optimal policy optimal with at least the original margin, and that tells a learner who looks only a few steps
-ahead as much as possible (ExPRD). A second program asks what helps a learner most who now follows a given policy
-(ExpAdaRD). Both are solved by scipy's HiGHS, and every result carries a certificate that was computed anew from it.
+Given an MDP and the reward that counts, a linear program finds another reward, nonzero in few states only, under which
+every optimal policy is optimal for the original too, with at least its margin, and that tells a learner who looks only
+a few steps ahead as much as possible (ExPRD); of actions that tie one may be preferred. A second program asks what
+helps a learner most who now follows a given policy (ExpAdaRD). Both are solved by scipy's HiGHS, and every result
+carries a certificate that was computed anew from it.
 
 Notation: delta_h(s, a; R) = Q_h(s, pi*(s)) - Q_h(s, a), what it costs to take a in the place of the optimal action and
 then to follow the optimal policy, counting h rewards; the margin d(s) is the smallest delta_inf(s, a) of the original
@@ -39,7 +40,7 @@ _SAME = 1e-9
 
 
 class InfeasibleDesign(ValueError):  # noqa: N818
-    """No reward keeps the optimal policies within the given support and bound."""
+    """No reward within the given support and bound is optimised by optimal policies alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def exprd(
     state_only: bool = False,
     features: ArrayLike | None = None,
 ) -> DesignedReward:
-    """The most informative reward on a support that keeps the optimal policies (ExPRD).
+    """The most informative reward on a support whose optimal policies are optimal for the original (ExPRD).
 
     Args:
         T: (S, A, S) transitions, or sparse (S * A, S).
@@ -373,7 +374,8 @@ def _solved(
     )
     if found.status == _INFEASIBLE:
         raise InfeasibleDesign(
-            f"no reward on the {len(support)} states {list(support)[:10]} within {rmax} keeps the optimal policies"
+            f"no reward on the {len(support)} states {list(support)[:10]} within {rmax} "
+            "is optimised by optimal policies alone"
         )
     if found.status != 0:
         raise RuntimeError(f"the linear program was not solved: {found.message}")

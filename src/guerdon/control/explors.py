@@ -194,10 +194,12 @@ def meta_loss(rewards: Tensor, actions: Tensor, advantage: Tensor, policies: Ten
     taken = actions[:, None]
     gain = rewards.gather(1, taken)[:, 0] - mean
     weight = (policies.gather(1, taken)[:, 0] * advantage).detach()
-    counted = ~torch.isnan(weight)
+    # A step whose action, or any that the policy could take, was not scored says nothing.
+    counted = ~(torch.isnan(weight) | torch.isnan(gain.detach()))
     if not counted.any():
-        return rewards.sum() * 0.0
-    return -(weight * gain)[counted].mean()
+        return torch.where(torch.isnan(rewards), 0.0, rewards).sum() * 0.0
+    # Chosen before the product: what is left out must not reach the gradient as 0 times NaN.
+    return -(weight[counted] * gain[counted]).mean()
 
 
 class SelfRewardNet(nn.Module):

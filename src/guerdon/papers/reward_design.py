@@ -1,9 +1,10 @@
 """Reward design: dense rewards that leave what is optimal as it was (Devidze's doctoral thesis, arXiv 2503.21949).
 
 Three ways to make a sparse outcome reward dense. A teacher solves a linear program for a reward that is nonzero in few
-states, keeps every optimal policy with its margin, and tells a learner who looks a few steps ahead as much as possible
-(`exprd`); she solves another one again and again for what helps the learner's present policy most (`ada_reward`); or
-the agent learns an intrinsic reward and a count bonus itself, by a meta-gradient on the outcome's return (`ExploRS`).
+states, whose optimal policies are optimal for the outcome, with its margin, and which tells a learner who looks a few
+steps ahead as much as possible (`exprd`); she solves another one again and again for what helps the learner's present
+policy most (`ada_reward`); or the agent learns an intrinsic reward and a count bonus itself, by a meta-gradient on the
+outcome's return (`ExploRS`).
 
 Where this differs from the paper:
 
@@ -50,7 +51,8 @@ def claim() -> Claim:
             "states greedily, horizons 1, 4, 8, 16, 32, rewards within 10. PBRS is the optimal value as a potential. "
             "Chain: 20 places to the right with the goal, 40 to the left, slip 0.05, 40 steps, discount 0.99, "
             "REINFORCE (rate 0.1), 12,000 episodes; the return of the outcome in each. All figures are shares of the "
-            "optimal return; both worlds measure the same three metrics."
+            "optimal return; both worlds measure the same three metrics. Of the parts of ExploRS only the area is "
+            "compared: the self-learnt reward alone solves the chain in all seeds, later, and does not stall."
         ),
         tuning="no arm was tuned: all settings are those of the official codes, the same for all arms of a world",
         runner="guerdon.papers.reward_design:run_arm",
