@@ -1,4 +1,4 @@
-"""Finite MDPs, distances of rewards and novelty, against plain numpy loops and pyribs."""
+"""Finite MDPs, distances of rewards, novelty and matching, against plain numpy loops and pyribs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from guerdon.bench.row import BenchRow, measure, measure_pair
+from guerdon.control.matching import LeastLoad, configuration_lp, simulate, triangular
 from guerdon.control.mdp import Array, expected_reward, optimal, policy_value, uniform_policy
 from guerdon.control.novelty import novelty
 from guerdon.control.random_mdps import random_reward, random_transitions
@@ -27,7 +28,13 @@ def rows(quick: bool = False) -> list[BenchRow]:
         quick: Small sizes, few runs.
     """
     runs = 3 if quick else 7
-    return [*_dense(16 if quick else 64, runs), *_sparse(quick, runs), *_policies(runs), *_novelty(quick, runs)]
+    return [
+        *_dense(16 if quick else 64, runs),
+        *_sparse(quick, runs),
+        *_policies(runs),
+        *_novelty(quick, runs),
+        *_matching(quick),
+    ]
 
 
 def _dense(states: int, runs: int) -> list[BenchRow]:
@@ -118,6 +125,19 @@ def _novelty(quick: bool, runs: int) -> list[BenchRow]:
     ours: Callable[[], Any] = lambda: novelty(asked, known, 15)  # noqa: E731
     note = "1,000 behaviours; ours builds its tree in each call"
     return [measure_pair("novelty", (count, 2), ours, "pyribs ProximityArchive", peer, runs, note)]
+
+
+def _matching(quick: bool) -> list[BenchRow]:
+    trials = 100 if quick else 10_000
+    found = []
+    for n in (3,) if quick else (5, 10, 15):
+        instance = triangular(n, 1 / n)
+        seconds = measure(lambda instance=instance: simulate(instance, LeastLoad(), trials, 0))  # type: ignore[misc]
+        rate = f"{trials * instance.shape[1] / seconds:,.0f} arrivals a second"
+        found.append(BenchRow("matching, simulated", instance.shape, seconds, note=rate))
+        seconds = measure(lambda instance=instance: configuration_lp(instance))  # type: ignore[misc]
+        found.append(BenchRow("Stochastic Configuration LP", instance.shape, seconds, note="column generation"))
+    return found
 
 
 def looped_values(reward: Array, tau: Array, gamma: float) -> Array:

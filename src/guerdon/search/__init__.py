@@ -1,5 +1,6 @@
 """Ways to sample and search for responses, to choose among them, and to keep them for later."""
 
+from guerdon.search.allocate import RolloutAllocator, allocate_rollouts, stochastic_gain
 from guerdon.search.compensation import Compensation
 from guerdon.search.completions import balanced_pick, monte_carlo_values
 from guerdon.search.replay_buffer import ReplayBuffer, waiting_rows
@@ -13,14 +14,17 @@ __all__ = [
     "Independent",
     "Oversample",
     "ReplayBuffer",
+    "RolloutAllocator",
     "SelfVerify",
     "WeightedVote",
+    "allocate_rollouts",
     "allocate_verification",
     "balanced_pick",
     "best_of_n",
     "best_rows",
     "choose_for_verification",
     "monte_carlo_values",
+    "stochastic_gain",
     "waiting_rows",
     "weighted_vote",
     "winning_rows",
