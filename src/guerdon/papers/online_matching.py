@@ -47,8 +47,8 @@ def claim() -> Claim:
             "probability 0.1. Random: 12 vertices, 120 arrivals, probability 0.05, edges with chances from 0.05 to "
             "0.55 by vertex, a new graph each seed. 2,000 runs of every rule on each; figures are the mean number of "
             "successes as a share of the program's optimum. Greedy takes of equal probabilities the last vertex, "
-            "which the triangle needs the longest. `worst` is the lower of both. Ten seeds were meant; column generation "
-            "did not end within ten minutes on the graph of the tenth."
+            "which the triangle needs the longest. `worst` is the lower of both. Ten seeds were meant; column "
+            "generation did not end within ten minutes on the graph of the tenth."
         ),
         tuning="there is nothing to tune",
         runner="guerdon.papers.online_matching:run_arm",
