@@ -8,7 +8,8 @@ import importlib
 import json
 from typing import Any
 
-SUITES = {name: f"guerdon.bench.{name}" for name in ("control", "ops", "ray", "sandbox", "stages", "trainer", "verify")}
+_NAMES = ("control", "likelihood", "ops", "ray", "sandbox", "stages", "trainer", "verify")
+SUITES = {name: f"guerdon.bench.{name}" for name in _NAMES}
 
 
 def add(commands: Any) -> None:
