@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   guerdon reward label samples.jsonl -o labelled.jsonl --labeller my.module:labeller
   guerdon reward train labelled.jsonl -o prm --base Qwen/Qwen2.5-0.5B --read step_ends --link sigmoid --epochs 2
   guerdon reward train pairs.jsonl -o rm --base Qwen/Qwen2.5-0.5B --loss bradley_terry --held-out pairs-dev.jsonl
+  guerdon reward train outcomes.jsonl -o implicit --base Qwen/Qwen2.5-0.5B --kind implicit
   guerdon reward score samples.jsonl -o scored.jsonl --model rm
   guerdon reward evaluate benchmark.jsonl --model rm
 """
@@ -53,7 +54,10 @@ def _declare_train(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", required=True, type=Path, help="folder of the model")
     command.add_argument("--base", required=True, help="folder or name of the transformer to start from")
     command.add_argument(
-        "--kind", choices=("scalar_head", "yes_no"), default="scalar_head", help="default: %(default)s"
+        "--kind", choices=("scalar_head", "yes_no", "implicit"), default="scalar_head", help="default: %(default)s"
+    )
+    command.add_argument(
+        "--beta", type=float, default=0.05, help="scale of an implicit model's log-ratio, default: %(default)s"
     )
     command.add_argument(
         "--read", choices=("last_token", "step_ends"), default="last_token", help="default: %(default)s"
@@ -111,15 +115,18 @@ def _label(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+    from guerdon.score.models.implicit import ImplicitModel
     from guerdon.score.models.scalar_head import ScalarHeadModel
     from guerdon.score.models.yes_no import YesNoModel
-    from guerdon.train.reward.trainer import RewardTraining, train_reward_model
+    from guerdon.train.reward.trainer import RewardTraining, Trained, train_reward_model
 
     settings = RewardTraining(**{name: getattr(options, name) for name, _, _ in _TRAINING}, resume=options.resume)
     tokenizer = AutoTokenizer.from_pretrained(options.base)
-    model: ScalarHeadModel | YesNoModel
+    model: Trained
     if options.kind == "yes_no":
         model = YesNoModel(AutoModelForCausalLM.from_pretrained(options.base), tokenizer)
+    elif options.kind == "implicit":
+        model = ImplicitModel(AutoModelForCausalLM.from_pretrained(options.base), tokenizer, beta=options.beta)
     else:
         backbone = AutoModel.from_pretrained(options.base)
         model = ScalarHeadModel(backbone, options.read, tokenizer, link=options.link)

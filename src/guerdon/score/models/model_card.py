@@ -10,6 +10,7 @@ MEANING = {
     "scalar_head": "A transformer with a linear head that scores responses, or their steps.",
     "yes_no": "A language model that is asked whether a response is right; the score is the probability of yes.",
     "ensemble": "Several reward models that score the same responses.",
+    "implicit": "A language model whose log-likelihood ratio to its reference is the reward of responses and steps.",
 }
 
 

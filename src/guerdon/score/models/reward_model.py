@@ -29,6 +29,7 @@ KINDS = {
     "scalar_head": "guerdon.score.models.scalar_head:ScalarHeadModel",
     "yes_no": "guerdon.score.models.yes_no:YesNoModel",
     "ensemble": "guerdon.score.models.ensemble:Ensemble",
+    "implicit": "guerdon.score.models.implicit:ImplicitModel",
 }
 """Kind of a saved reward model -> its class."""
 

@@ -2,8 +2,9 @@
 
 The kind of row decides what is learnt from it:
 
-* `prompt`, `chosen`, `rejected` (and `tie`, if some pairs are ties): Bradley-Terry;
-* `prompt`, `response`, `label` in [0, 1]: cross-entropy, or squared error;
+* `prompt`, `chosen`, `rejected` (and `tie`, if some pairs are ties): Bradley-Terry, which is DPO for an implicit model;
+  for that one NCA as well;
+* `prompt`, `response`, `label` in [0, 1]: cross-entropy, or squared error; KTO for an implicit model;
 * `prompt`, `steps`, `labels` (hard or soft, None = masked): the same on every labelled step.
 """
 
@@ -17,12 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guerdon.objective.preference import implicit_kto, implicit_nca, kto_reference_point
 from guerdon.objective.reward_losses import bradley_terry, mse, soft_bce
+from guerdon.score.models.implicit import ImplicitModel
 from guerdon.score.models.scalar_head import ScalarHeadModel
 from guerdon.score.models.yes_no import YesNoModel
 
-LOSSES = ("bradley_terry", "cross_entropy", "mse")
+LOSSES = ("bradley_terry", "cross_entropy", "mse", "nca", "kto")
+PAIRED = ("bradley_terry", "nca")
+IMPLICIT = ("nca", "kto")
+"""Losses for rewards that are log-ratios only."""
+
 Row = Mapping[str, Any]
+Trained = ScalarHeadModel | YesNoModel | ImplicitModel
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class RewardTraining:
     """How a reward model is trained.
 
     Attributes:
-        loss: "bradley_terry" on pairs, "cross_entropy" or "mse" on labels.
+        loss: "bradley_terry" or "nca" on pairs, "cross_entropy", "mse" or "kto" on labels.
         epochs: Passes over the rows.
         batch: Rows a step.
         learning_rate: The largest one, of AdamW; it falls linearly.
@@ -72,7 +80,7 @@ class RewardTraining:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
 
 
-def collate(model: ScalarHeadModel | YesNoModel, rows: Sequence[Row], loss: str) -> dict[str, Tensor]:
+def collate(model: Trained, rows: Sequence[Row], loss: str) -> dict[str, Tensor]:
     """The inputs of a model and the targets of some rows.
 
     Returns:
@@ -82,13 +90,17 @@ def collate(model: ScalarHeadModel | YesNoModel, rows: Sequence[Row], loss: str)
         ValueError: A row lacks a field, or has not one label a step.
     """
     prompts = [_field(row, "prompt") for row in rows]
-    if loss == "bradley_terry":
+    if loss in PAIRED:
         texts = [_field(row, name) for name in ("chosen", "rejected") for row in rows]
         tie = torch.tensor([bool(row.get("tie", False)) for row in rows])
         return {**_encode(model, prompts * 2, texts), "tie": tie}
     if not isinstance(model, ScalarHeadModel) or model.settings.read != "step_ends":
-        encoded = _encode(model, prompts, [_field(row, "response") for row in rows])
-        return {**encoded, "target": torch.tensor([_number(_field(row, "label")) for row in rows])}
+        responses = [_field(row, "response") for row in rows]
+        target = torch.tensor([_number(_field(row, "label")) for row in rows])
+        if loss == "kto":
+            # The reference point is the log-ratio of responses after prompts that are not theirs.
+            prompts, responses = prompts + prompts[1:] + prompts[:1], responses * 2
+        return {**_encode(model, prompts, responses), "target": target}
     encoded = _encode(model, prompts, [_field(row, "steps") for row in rows])
     target = torch.full(encoded["ends"].shape, torch.nan)
     for at, row in enumerate(rows):
@@ -103,14 +115,19 @@ def reward_loss(model: nn.Module, inputs: Mapping[str, Tensor], settings: Reward
     """The loss of a batch that `collate` gave; steps without label, and those that give no token, take no part."""
     given = {name: value for name, value in inputs.items() if name not in ("target", "tie")}
     logits = model(**given)
-    if settings.loss == "bradley_terry":
+    if settings.loss == "kto":
+        own, mismatched = logits.chunk(2)
+        return implicit_kto(own, inputs["target"], kto_reference_point(mismatched, 1.0))
+    if settings.loss in PAIRED:
         win, lose = logits.chunk(2)
+        if settings.loss == "nca":
+            return implicit_nca(win, lose)
         return bradley_terry(win, lose, inputs["tie"], settings.center)
     return (soft_bce if settings.loss == "cross_entropy" else mse)(logits, inputs["target"])
 
 
 def train_reward_model(
-    model: ScalarHeadModel | YesNoModel,
+    model: Trained,
     rows: Sequence[Row],
     folder: Path,
     settings: RewardTraining,
@@ -129,7 +146,8 @@ def train_reward_model(
         The log: losses and learning rates, and `eval_loss` of evaluations.
 
     Raises:
-        ValueError: No rows, patience without held-out rows, or a model that reads one value a token, or has aspects.
+        ValueError: No rows, patience without held-out rows, a model that reads one value a token, or has aspects, or a
+            loss that is not the model's.
     """
     from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
     from transformers.trainer_callback import PrinterCallback
@@ -138,6 +156,8 @@ def train_reward_model(
         raise ValueError(f"{len(rows)} rows, {len(held_out)} held out: expected some of each that is needed")
     if isinstance(model, ScalarHeadModel) and (model.settings.read == "every_token" or len(model.settings.aspects) > 1):
         raise ValueError(f"the model is {model.settings}: expected one output, read at the last token or ends of steps")
+    if settings.loss in IMPLICIT and not isinstance(model, ImplicitModel):
+        raise ValueError(f"loss is {settings.loss!r}: expected an implicit model for it, not {type(model).__name__}")
     trained = _with_lora(model, settings)
 
     class RewardModelTrainer(Trainer):  # type: ignore[misc]
@@ -193,11 +213,11 @@ def train_reward_model(
     return [dict(entry) for entry in trainer.state.log_history]
 
 
-def _part(model: ScalarHeadModel | YesNoModel) -> str:
+def _part(model: Trained) -> str:
     return "backbone" if isinstance(model, ScalarHeadModel) else "model"
 
 
-def _with_lora(model: ScalarHeadModel | YesNoModel, settings: RewardTraining) -> nn.Module:
+def _with_lora(model: Trained, settings: RewardTraining) -> nn.Module:
     if settings.lora_rank:
         from peft import LoraConfig, get_peft_model
 
@@ -208,12 +228,12 @@ def _with_lora(model: ScalarHeadModel | YesNoModel, settings: RewardTraining) ->
     return model
 
 
-def _merge_lora(model: ScalarHeadModel | YesNoModel, settings: RewardTraining) -> None:
+def _merge_lora(model: Trained, settings: RewardTraining) -> None:
     if settings.lora_rank:
         setattr(model, _part(model), getattr(model, _part(model)).merge_and_unload())
 
 
-def _encode(model: ScalarHeadModel | YesNoModel, prompts: Sequence[str], texts: Sequence[Any]) -> dict[str, Tensor]:
+def _encode(model: Trained, prompts: Sequence[str], texts: Sequence[Any]) -> dict[str, Tensor]:
     if isinstance(model, YesNoModel):
         return model.encode(model.questions(prompts, texts))
     return model.encode(prompts, texts)
